@@ -1,0 +1,1 @@
+"""Statements, signatures and keys: evidence bound to digests."""

@@ -1,0 +1,1 @@
+"""What is pinned around and inside the training process, and what took effect."""
