@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.model import FileEntry, Role
@@ -78,3 +79,19 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Return whether a POSIX path fits a glob, or lies below a folder that fits it.
+
+    `*`, `?` and `[…]` stay within one part, `**` spans any number of parts.
+    """
+    return _fits(path.split("/"), [p for p in pattern.split("/") if p not in {"", "."}])
+
+
+def _fits(parts: list[str], pattern: list[str]) -> bool:
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_fits(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])

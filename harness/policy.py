@@ -54,7 +54,7 @@ class Policy:
 
 def built_in() -> Policy:
     """Return the default: TOLERANCE or better, numeric caps, any runtime, one diagnostic rerun."""
-    return _convert(PolicyFile(schema=1), BUILT_IN)
+    return _convert(PolicyFile.model_validate({"schema": 1}), BUILT_IN)
 
 
 def parse(text: str, where: str = "policy.toml") -> Policy:

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -54,7 +54,7 @@ def load(kind: type[T], data: bytes | str | Mapping[str, Any], where: str = "rec
     Raises: UsageError when the bytes are not such a value.
     """
     try:
-        adapter = _adapter(kind)
+        adapter = _adapter(cast(Any, kind))
         value: T = (
             adapter.validate_python(data)
             if isinstance(data, Mapping)

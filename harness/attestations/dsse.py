@@ -122,3 +122,17 @@ def _check_statement(statement: dict[str, Any]) -> None:
                 raise BadEvidence(f"a subject has a malformed {algorithm} digest")
     if not isinstance(statement.get("predicate"), dict):
         raise BadEvidence("the statement has no predicate")
+
+
+def bundle(envelope: bytes) -> bytes:
+    """Return an envelope as Sigstore bundle v0.3, with the key id as hint and no log entry."""
+    value = json.loads(envelope)
+    (signature,) = value["signatures"]
+    value["signatures"] = [{"sig": signature["sig"]}]
+    return canonical(
+        {
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {"publicKey": {"hint": signature["keyid"]}},
+            "dsseEnvelope": value,
+        }
+    )
