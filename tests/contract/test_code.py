@@ -145,7 +145,7 @@ def test_hooks_and_templates_do_not_run(source, origin, tmp_path, monkeypatch):
 
 def test_a_missing_commit_is_named(source, origin, tmp_path):
     wanted = CodeRef(f"file://{origin}", "12" * 20)
-    with pytest.raises(SourceUnavailable, match="12121212.* is no longer at"):
+    with pytest.raises(SourceUnavailable, match="12 is no longer at"):
         source.checkout(wanted, tmp_path / "out")
     assert "no longer at" in str(source.missing(wanted)[0])
 

@@ -1,0 +1,373 @@
+"""DVC as a data source: the objects of a commit brought, proven, and never taken from a run."""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from harness.data import dvcfiles
+from harness.data.base import DataPlan
+from harness.data.dvcfiles import Tracked
+from harness.data.dvcstages import Stage, stages
+from harness.data.remotes import SCHEMES, Remote, Rules, configuration
+from harness.data.store import Store, place
+from harness.errors import InfrastructureError, SourceUnavailable, UsageError
+from harness.files import digest
+from harness.model import DataObject, Gap
+
+_PUSH = "dvc push, then try again"
+_MAX_MANIFEST = 512 << 20
+_WORKERS = 8
+T = TypeVar("T")
+
+
+class DvcSource:
+    """DVC 3 repositories, read from an exported commit that has no `.git`.
+
+    DVC's own metadata is parsed here and its file systems do the transfer; DVC's cache logic,
+    run-cache and repository class are not used: by default they verify nothing, and a
+    repository's configuration would choose cache and credentials. `home/dvc` is the shared
+    cache; `sources`, `allowed_schemes` and `origin` are explained in `remotes.Rules`.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        sources: Mapping[str, str] | None = None,
+        allowed_schemes: tuple[str, ...] = SCHEMES,
+        origin: Path | None = None,
+    ) -> None:
+        self._store = Store(home / "dvc")
+        self._rules = Rules(dict(sources or {}), allowed_schemes, origin)
+
+    def with_origin(self, origin: Path | None) -> DvcSource:
+        """Return the same source for a checkout that was exported from the local `origin`."""
+        other = object.__new__(DvcSource)
+        other._store = self._store
+        other._rules = replace(self._rules, origin=origin)
+        return other
+
+    def plan(
+        self,
+        checkout: Path,
+        targets: tuple[str, ...] | None,
+        own: tuple[str, ...] | None = None,
+    ) -> DataPlan:
+        """Read what the commit tracks; `targets` None means every `.dvc` file; no network.
+
+        `own` are the stages that the training runs (None: all of them): what they make is never
+        an input. What other stages make is one when a target names it, or, with no targets
+        given, when an own stage depends on it.
+        """
+        tracked = _Tracking.of(checkout)
+        chosen, gaps = tracked.choose(targets, own)
+        objects = []
+        for out in chosen:
+            if out.gap:
+                gaps.append(out.gap)
+                continue
+            try:
+                remote = out.remote or _default_remote(checkout, _root(checkout, out.file))
+            except SourceUnavailable as error:
+                gaps.append(Gap("data", error.message, error.hint))
+                remote = ""
+            objects.append(DataObject(out.path, out.size, out.md5, None, out.file, remote))
+        return DataPlan(tuple(objects), tracked.made(own), (*gaps, *tracked.disagreements()))
+
+    def stage_commands(
+        self, checkout: Path, stages: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], ...]:
+        """Return the commands of the named stages, in the order given.
+
+        A name is DVC's: `train`, `train@item`, `folder/dvc.yaml:train`; a foreach stage's bare
+        name means all of its items. Commands start in the checkout's own top folder.
+
+        Raises: UsageError for a stage that does not exist or could be two.
+        """
+        known = _Tracking.of(checkout, strict=True).stages
+        return tuple(argv for name in stages for s in _named(known, name) for argv in s.argv)
+
+    def missing(self, checkout: Path, plan: DataPlan) -> tuple[Gap, ...]:
+        """Return a gap for every object that its remote no longer has.
+
+        Only manifests of folders are read; every other object is merely asked for.
+        """
+        gaps: list[Gap] = []
+        for remote, objects in self._by_remote(checkout, plan.objects, gaps):
+            try:
+                there = remote.has(o.md5 for o in objects)
+                gaps += [_absent(o, remote) for o in objects if o.md5 not in there]
+                whole = [o for o in objects if o.md5.endswith(".dir") and o.md5 in there]
+                inner = [c for o in whole for c in self._children(remote, o)]
+                there = remote.has(o.md5 for o in inner)
+                gaps += [_absent(o, remote) for o in inner if o.md5 not in there]
+            except SourceUnavailable as error:
+                gaps.append(Gap("data", error.message, error.hint))
+        return tuple(gaps)
+
+    def fetch(self, checkout: Path, plan: DataPlan) -> tuple[DataObject, ...]:
+        """Copy every object into the checkout, re-hashed once: md5 checked, sha256 filled in.
+
+        Raises: SourceUnavailable naming each object that is missing or corrupt, and where;
+        InfrastructureError when this machine's disk is full.
+        """
+        gaps: list[Gap] = []
+        brought: list[DataObject] = []
+        for remote, objects in self._by_remote(checkout, plan.objects, gaps):
+            groups = _each(partial(self._expand, remote), objects, gaps)
+            files = [o for group in groups for o in group]
+            brought += _each(partial(self._bring, remote, checkout), files, gaps)
+        if gaps:
+            reasons = tuple(map(str, gaps))
+            more = f" (and {len(gaps) - 1} more)" if len(gaps) > 1 else ""
+            raise SourceUnavailable(reasons[0] + more, reasons, gaps[0].fix)
+        return tuple(sorted(brought, key=lambda o: o.path))
+
+    def _by_remote(
+        self, checkout: Path, objects: Iterable[DataObject], gaps: list[Gap]
+    ) -> list[tuple[Remote, list[DataObject]]]:
+        groups: dict[tuple[str, str], list[DataObject]] = {}
+        for o in objects:
+            groups.setdefault((_root(checkout, o.target), o.remote), []).append(o)
+        result = []
+        for (root, name), members in groups.items():
+            try:
+                result.append((self._rules.remote(checkout, root, name), members))
+            except SourceUnavailable as error:
+                gaps.append(Gap("data", f"{error.message}: {_some(members)}", error.hint))
+        return result
+
+    def _expand(self, remote: Remote, o: DataObject) -> tuple[DataObject, ...]:
+        return self._children(remote, o) if o.md5.endswith(".dir") else (o,)
+
+    def _children(self, remote: Remote, o: DataObject) -> tuple[DataObject, ...]:
+        content = self._manifest(remote, o)
+        rows = dvcfiles.manifest(content, o.path)
+        return tuple(
+            DataObject(posixpath.join(o.path, path), None, md5, None, o.target, o.remote)
+            for path, md5 in rows
+        )
+
+    def _manifest(self, remote: Remote, o: DataObject) -> bytes:
+        cached, wanted = self._store.path(o.md5), o.md5.removesuffix(".dir")
+        if cached.is_file() and digest(cached, "md5")[0] == wanted:
+            return cached.read_bytes()
+        temporary = self._store.temporary()
+        try:
+            if not remote.read(o.md5, temporary):
+                raise SourceUnavailable(str(_absent(o, remote)), hint=_PUSH)
+            if temporary.stat().st_size > _MAX_MANIFEST:
+                raise SourceUnavailable(f"the manifest of {o.path!r} is larger than 512 MiB")
+            if (found := digest(temporary, "md5")[0]) != wanted:
+                raise _corrupt(o, found, remote)
+            content = temporary.read_bytes()
+            self._store.keep(temporary, o.md5)
+            return content
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _bring(self, remote: Remote, checkout: Path, o: DataObject) -> DataObject:
+        cached = self._store.path(o.md5)
+        if cached.is_file() and not cached.is_symlink():
+            brought, _ = _land(cached, o, checkout)
+            if brought:
+                return brought
+            cached.unlink(missing_ok=True)  # poisoned or damaged: once more, from its remote
+        temporary = self._store.temporary()
+        try:
+            if not remote.read(o.md5, temporary):
+                raise SourceUnavailable(str(_absent(o, remote)), hint=_PUSH)
+            brought, found = _land(temporary, o, checkout)
+            if brought is None:
+                raise _corrupt(o, found, remote)
+            self._store.keep(temporary, o.md5)
+            return brought
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Tracking:
+    """Everything DVC knows about one checkout, and what could not be read of it."""
+
+    outs: tuple[Tracked, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    locked: Mapping[str, Mapping[str, list[Tracked]]] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
+
+    @classmethod
+    def of(cls, checkout: Path, *, strict: bool = False) -> _Tracking:
+        outs: list[Tracked] = []
+        found: list[Stage] = []
+        locked: dict[str, Mapping[str, list[Tracked]]] = {}
+        gaps: list[Gap] = []
+        for file in dvcfiles.files(checkout):
+            try:
+                if file.endswith(".dvc"):
+                    outs += dvcfiles.dvc_file(checkout, file)
+                    continue
+                here = stages(checkout, file)
+                found += here
+                wdirs = {s.name: s.wdir for s in here}
+                for name, body in dvcfiles.lock(checkout, file, wdirs).items():
+                    locked[f"{file}:{name}"] = body
+            except SourceUnavailable as error:
+                if strict:
+                    raise UsageError(error.message, "fix the file and commit it") from error
+                gaps.append(Gap("DVC file", error.message, "fix the file and commit it"))
+        return cls(tuple(outs), tuple(found), locked, tuple(gaps))
+
+    def own(self, names: tuple[str, ...] | None) -> tuple[Stage, ...]:
+        if names is None:
+            return self.stages
+        return tuple(s for name in names for s in _named(self.stages, name))
+
+    def made(self, names: tuple[str, ...] | None) -> tuple[str, ...]:
+        mine = self.own(names)
+        paths = [p for s in mine for p in s.outs]
+        paths += [o.path for s in mine for o in self._lock(s)["outs"]]
+        paths += [o.path for o in self.outs if o.made]
+        if names is None:
+            paths += [o.path for body in self.locked.values() for o in body["outs"]]
+        return tuple(sorted(set(paths)))
+
+    def choose(
+        self, targets: tuple[str, ...] | None, names: tuple[str, ...] | None
+    ) -> tuple[list[Tracked], list[Gap]]:
+        """Return what to bring for these targets, and what of them cannot be."""
+        mine, made = self.own(names), set(self.made(names))
+        gaps = [*self.gaps]
+        gaps += [
+            Gap("stage output", f"stage {s.name!r} writes {p!r}, outside of the repository")
+            for s in mine
+            for p in s.outside
+        ]
+        inputs = [o for o in self.outs if o.path not in made and not o.made]
+        upstream = [
+            o
+            for s in self.stages
+            for o in self._lock(s)["outs"]
+            if o.path not in made and not o.gap
+        ]
+        if targets is None:
+            needed = {d for s in mine for d in s.deps}
+            return inputs + [o for o in upstream if o.path in needed], gaps
+        chosen: dict[str, Tracked] = {}
+        for target in targets:
+            found = _matching(inputs + upstream, posixpath.normpath(target))
+            if not found:
+                gaps.append(_untracked(target, made))
+            chosen |= {o.path: o for o in found}
+        return list(chosen.values()), gaps
+
+    def disagreements(self) -> list[Gap]:
+        """Return where `dvc.lock` was made with other data than the `.dvc` files name."""
+        current = {o.path: o for o in self.outs if not o.gap}
+        return [
+            Gap(
+                "dvc.lock",
+                f"{name} was run with {dep.path} {dep.md5}, but {now.file} says {now.md5}",
+                "run dvc repro and commit dvc.lock",
+            )
+            for name, body in self.locked.items()
+            for dep in body["deps"]
+            if (now := current.get(dep.path)) and dep.md5 and dep.md5 != now.md5
+        ]
+
+    def _lock(self, stage: Stage) -> Mapping[str, list[Tracked]]:
+        return self.locked.get(f"{stage.file}:{stage.name}", {"deps": [], "outs": []})
+
+
+def _matching(outs: list[Tracked], target: str) -> list[Tracked]:
+    """Return the outputs that a target means: its `.dvc` file, its path, or a folder of either."""
+    return [
+        o
+        for o in outs
+        if target in (o.path, o.file, ".")
+        or o.path.startswith(target + "/")
+        or target.startswith(o.path + "/")
+    ]
+
+
+def _untracked(target: str, made: set[str]) -> Gap:
+    if posixpath.normpath(target) in made:
+        detail = f"{target} is made by a stage of the training, and so never brought in"
+        return Gap("data target", detail, "remove it from [data] dvc")
+    return Gap("data target", f"{target} is not tracked by DVC", "dvc add it, push, and commit")
+
+
+def _named(known: tuple[Stage, ...], name: str) -> list[Stage]:
+    file, _, bare = name.rpartition(":")
+    found = [s for s in known if s.name == bare or s.name.split("@")[0] == bare]
+    found = [s for s in found if not file or s.file == posixpath.normpath(file)]
+    if not file and len({s.file for s in found}) > 1:
+        found = [s for s in found if s.file == "dvc.yaml"] or found
+    files = {s.file for s in found}
+    if not found:
+        names = ", ".join(s.name for s in known[:20]) or "none"
+        raise UsageError(f"no stage {name!r} in any dvc.yaml", f"stages: {names}")
+    if len(files) > 1:
+        raise UsageError(f"stage {name!r} is in {', '.join(sorted(files))}", "write FILE:STAGE")
+    return found
+
+
+def _root(checkout: Path, file: str) -> str:
+    """Return the folder of the DVC repository that a `.dvc` file belongs to."""
+    folder = posixpath.dirname(file)
+    while folder and not (checkout / folder / ".dvc").is_dir():
+        folder = posixpath.dirname(folder)
+    return folder
+
+
+def _default_remote(checkout: Path, root: str) -> str:
+    return str(configuration(checkout, root).get("core", {}).get("remote", ""))
+
+
+def _land(source: Path, o: DataObject, checkout: Path) -> tuple[DataObject | None, str]:
+    temporary, md5, sha256 = place(source, checkout, o.path)
+    if md5 != o.md5:
+        temporary.unlink()
+        return None, md5
+    size = temporary.stat().st_size
+    temporary.replace(checkout / o.path)
+    return replace(o, size=size, sha256=sha256), md5
+
+
+def _each(
+    work: Callable[[DataObject], T], objects: Iterable[DataObject], gaps: list[Gap]
+) -> list[T]:
+    """Do the work for all objects side by side; what cannot be had becomes a gap, by name."""
+    results: list[T] = []
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for future in [pool.submit(work, o) for o in objects]:
+            try:
+                results.append(future.result())
+            except SourceUnavailable as error:
+                gaps.append(Gap("data", error.message, error.hint))
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    message = "the disk is full while data is brought in"
+                    raise InfrastructureError(message, "make room and try again") from error
+                raise
+    return results
+
+
+def _absent(o: DataObject, remote: Remote) -> Gap:
+    return Gap("data object", f"{o.path} (md5 {o.md5}) is not at {remote.shown}", _PUSH)
+
+
+def _corrupt(o: DataObject, found: str, remote: Remote) -> SourceUnavailable:
+    return SourceUnavailable(
+        f"data object {o.path} is corrupt at {remote.shown}: expected md5 {o.md5}, found {found}",
+        hint="restore it in the remote from a good copy",
+    )
+
+
+def _some(objects: list[DataObject]) -> str:
+    return ", ".join(o.path for o in objects[:5]) + (" …" if len(objects) > 5 else "")

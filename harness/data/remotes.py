@@ -1,0 +1,220 @@
+"""DVC remotes: which address one may mean, and objects looked for and read there."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from harness.data.store import copy
+from harness.errors import SourceUnavailable
+
+SCHEMES = ("", "file", "s3", "gs", "azure", "oss", "https", "webdavs", "ssh")
+# What a committed configuration may say about a remote: where it is, never with whose
+# credentials, through which files of this machine, or with which checks switched off.
+_COMMITTED = {"region", "endpointurl", "user", "port", "projectname", "account_name"}
+_COMMITTED |= {"allow_anonymous_login"}
+_TIMEOUTS = {"connect_timeout": 10, "read_timeout": 60}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_MAX_CONFIG = 1 << 20
+_NEXT = "permit it in harness.toml: [sources] with the remote's name or URL prefix = a URL"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One place that holds objects; nothing is ever written there."""
+
+    name: str
+    url: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """Return name and address for a message, without credentials."""
+        parts = urlsplit(self.url)
+        clean = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+        return f"remote {self.name!r} ({clean})"
+
+    def has(self, md5s: Iterable[str]) -> set[str]:
+        """Return those of the objects that are there; reads no object.
+
+        Raises: SourceUnavailable when the remote cannot be reached.
+        """
+        wanted = sorted(set(md5s))
+        try:
+            if self._folder is not None:
+                return {m for m in wanted if any(Path(p).is_file() for p in self._places(m))}
+            return self._ask(wanted)
+        except Exception as error:
+            raise self._unreachable(error) from error
+
+    def read(self, md5: str, target: Path) -> bool:
+        """Copy one object, unproven, into `target`; return whether it is there.
+
+        A local folder is only ever read: DVC's own transfer deletes objects that it finds corrupt.
+
+        Raises: SourceUnavailable when the remote cannot be reached.
+        """
+        for place in self._places(md5):
+            try:
+                if self._folder is not None:
+                    copy(Path(place), target)
+                else:
+                    self._fs.fs.get_file(place, str(target))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno == 28:
+                    raise
+                raise self._unreachable(error) from error
+            return True
+        if self._folder is not None and not self._folder.is_dir():
+            raise self._unreachable(FileNotFoundError("no such folder"))
+        return False
+
+    @cached_property
+    def _folder(self) -> Path | None:
+        if self.url.startswith("file://"):
+            return Path(unquote(urlsplit(self.url).path))
+        return None if urlsplit(self.url).scheme else Path(self.url)
+
+    @cached_property
+    def _fs(self) -> Any:
+        from dvc.fs import get_cloud_fs
+
+        options = dict(self.options)
+        if urlsplit(self.url).scheme in ("s3", "http", "https"):
+            options = {**_TIMEOUTS, **options}
+        cls, config, _ = get_cloud_fs({}, url=self.url, **options)
+        return cls(**config)
+
+    @cached_property
+    def _base(self) -> str:
+        if self._folder is not None:
+            return str(self._folder)
+        return str(type(self._fs)._strip_protocol(self.url)).rstrip("/")
+
+    def _places(self, md5: str) -> tuple[str, str]:
+        """Return where DVC 3 keeps an object, and where DVC 2 did."""
+        end = f"{md5[:2]}/{md5[2:]}"
+        return f"{self._base}/files/md5/{end}", f"{self._base}/{end}"
+
+    def _ask(self, wanted: list[str]) -> set[str]:
+        if not wanted:
+            return set()
+
+        def there(md5: str) -> bool:
+            return any(self._fs.exists(p) for p in self._places(md5))
+
+        first = {wanted[0]} if there(wanted[0]) else set()  # fails alone when nobody answers
+        with ThreadPoolExecutor(16) as pool:
+            found = pool.map(there, wanted[1:])
+            return first | {m for m, yes in zip(wanted[1:], found, strict=True) if yes}
+
+    def _unreachable(self, error: Exception) -> SourceUnavailable:
+        if isinstance(error, ImportError) or type(error).__name__ == "RemoteMissingDepsError":
+            kind = urlsplit(self.url).scheme
+            message, hint = f"{self.shown} needs dvc-{kind}", f"pip install 'dvc[{kind}]'"
+            return SourceUnavailable(message, hint=hint)
+        said = f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
+        return SourceUnavailable(
+            f"{self.shown} cannot be reached: {said}", hint="check address, network and credentials"
+        )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The operator's word on where data may come from.
+
+    `sources` maps a remote's name or the beginning of its URL to a permitted URL, whose query
+    carries DVC's options (`s3://bucket/dvc?endpointurl=…&region=…`); it wins over the commit.
+    Else a committed remote is used when its scheme is in `schemes`. A committed S3 endpoint is
+    followed when its own scheme is allowed, or it is this machine: requests are signed with the
+    operator's ambient credentials, which never travel, and an answer counts only by its digest.
+    Plain http is allowed for this machine only. `origin` is the local repository that a relative
+    folder in its configuration is relative to; the export of a commit lies elsewhere.
+    """
+
+    sources: Mapping[str, str]
+    schemes: tuple[str, ...] = SCHEMES
+    origin: Path | None = None
+
+    def remote(self, checkout: Path, root: str, name: str) -> Remote:
+        """Return the remote `name` of the DVC repository at `root` in the checkout.
+
+        Raises: SourceUnavailable when it is not defined or not permitted.
+        """
+        config = configuration(checkout, root)
+        committed = config.get("remote", {}).get(name, {})
+        url = str(committed.get("url", ""))
+        if permitted := self._source(name, url):
+            parts = urlsplit(permitted)
+            bare = urlunsplit(parts._replace(query=""))
+            return Remote(name, bare, dict(parse_qsl(parts.query)))
+        if not url:
+            hint = "dvc remote add -d NAME URL, push, and commit .dvc/config"
+            raise SourceUnavailable(f"no DVC remote {name!r} is configured", hint=hint)
+        if not self._allowed(url):
+            raise SourceUnavailable(f"DVC remote {name!r}: {url!r} is not allowed", hint=_NEXT)
+        options = {k: v for k, v in committed.items() if k in _COMMITTED}
+        endpoint = str(options.get("endpointurl", ""))
+        if endpoint and not self._allowed(endpoint):
+            message = f"DVC remote {name!r}: endpoint {endpoint!r} is not allowed"
+            raise SourceUnavailable(message, hint=_NEXT)
+        return Remote(name, self._absolute(url, checkout, root, name), options)
+
+    def _source(self, name: str, url: str) -> str:
+        if name in self.sources:
+            return self.sources[name]
+        prefixes = [p for p in self.sources if url and url.startswith(p)]
+        longest = max(prefixes, key=len, default="")
+        if not longest:
+            return ""
+        address, mark, options = self.sources[longest].partition("?")
+        return address + url[len(longest) :] + mark + options
+
+    def _allowed(self, url: str) -> bool:
+        if re.search(r"[\x00-\x1f]", url) or "::" in url.split("/")[0]:
+            return False
+        parts = urlsplit(url)
+        if parts.scheme == "http" and parts.hostname in _LOOPBACK:
+            return True
+        return parts.scheme in self.schemes
+
+    def _absolute(self, url: str, checkout: Path, root: str, name: str) -> str:
+        if urlsplit(url).scheme or Path(url).is_absolute():
+            return url
+        if url.startswith("~"):
+            raise SourceUnavailable(f"DVC remote {name!r}: {url!r} is a home folder", hint=_NEXT)
+        for base in (self.origin, checkout):
+            folder = Path(os.path.normpath((base or checkout) / root / ".dvc" / url))
+            if base is not None and (base == self.origin or folder.is_relative_to(checkout)):
+                return str(folder)
+        message = f"DVC remote {name!r}: folder {url!r} is relative to a repository elsewhere"
+        raise SourceUnavailable(message, hint=_NEXT)
+
+
+def configuration(checkout: Path, root: str) -> dict[str, Any]:
+    """Return the committed configuration of the DVC repository at `root`; {} without one.
+
+    Raises: SourceUnavailable when it cannot be read.
+    """
+    path = checkout / root / ".dvc" / "config"
+    if not path.is_file() or path.is_symlink():
+        return {}
+    try:
+        if path.stat().st_size > _MAX_CONFIG:
+            raise ValueError(f"larger than {_MAX_CONFIG} bytes")
+        from dvc.config import Config
+
+        return dict(Config.load_file(str(path)))
+    except Exception as error:
+        where = posixpath.join(root, ".dvc/config")
+        raise SourceUnavailable(f"{where} cannot be read: {str(error)[:200]}") from error
