@@ -1,0 +1,210 @@
+"""The image that a lock is layered on: found, proved by its digest, and asked what it holds."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SourceUnavailable, UsageError
+from harness.files import write_atomic
+from harness.model import Gap
+from harness.runtimes import oci
+
+DEFAULT = "repro-harness/base:python3.11"
+BUILD = "python containers/base/build.py --load (needs root; see containers/README.md)"
+CONFIG_LIMIT = 4 << 20
+PROBE = """
+import json,os,platform,sys
+print(json.dumps({'executable':sys.executable,'version':platform.python_version(),
+ 'glibc':(os.confstr('CS_GNU_LIBC_VERSION') or '').split(' ')[-1],'machine':platform.machine()}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """The interpreter of an image: path, full version, glibc and machine."""
+
+    executable: str
+    version: str
+    glibc: str
+    machine: str
+
+
+class Bases:
+    """Base images of one engine; what was found out about an image is kept by its id."""
+
+    def __init__(self, client: Any, home: Path) -> None:
+        self.client, self.home = client, home
+
+    def present(self, reference: str) -> str | None:
+        """Return the id of an image that the engine has."""
+        import docker.errors
+
+        try:
+            return str(self.client.api.inspect_image(reference)["Id"])
+        except docker.errors.ImageNotFound:
+            return None
+
+    def resolve(self, reference: str, checkout: Path) -> str:
+        """Return the id of the image that `reference` names, bringing it when it is not here.
+
+        Raises: SourceUnavailable when it is gone or is not what its digest says.
+        """
+        if path := archive_path(reference, checkout):
+            return self._load(path, reference)
+        if reference.startswith("sha256:") or "@sha256:" in reference or reference == DEFAULT:
+            found = self.present(reference)
+            if found is None and "@" in reference:
+                found = self._pull(reference)
+            if found:
+                return found
+            msg = f"the engine has no base image {reference}"
+            raise SourceUnavailable(msg, hint=f"load it into the engine, or build it: {BUILD}")
+        if found := self.present(reference):
+            return found
+        msg = f"base image {reference!r} is neither a digest, an image id, nor an archive here"
+        raise SourceUnavailable(msg, hint="write name@sha256:…, sha256:… or a path below the root")
+
+    def _pull(self, reference: str) -> str | None:
+        import docker.errors
+
+        try:
+            self.client.images.pull(reference)
+        except docker.errors.APIError as error:
+            msg = f"base image {reference} cannot be pulled: {error.explanation or error}"
+            raise SourceUnavailable(
+                msg, hint="load it into the engine by hand, or keep an archive of it under DVC"
+            ) from error
+        return self.present(reference)
+
+    def _load(self, path: Path, reference: str) -> str:
+        expected = archive_id(path)
+        if self.present(expected):
+            return expected
+        with path.open("rb") as file:
+            list(self.client.api.load_image(file))
+        if not self.present(expected):
+            msg = f"the engine does not show {reference} under its digest {expected}"
+            raise SourceUnavailable(msg, hint="save the image again with `docker save`")
+        return expected
+
+    def platform(self, image: str) -> oci.Platform:
+        """Return what an image laid on this one takes over."""
+        shown = self.client.api.inspect_image(image)
+        return oci.Platform(
+            shown["Architecture"],
+            shown["Os"],
+            tuple(shown["Config"].get("Env") or ()),
+            tuple(shown["RootFS"]["Layers"]),
+            shown.get("Variant") or "",
+        )
+
+    def interpreter(self, image: str, python: str) -> Interpreter:
+        """Return the interpreter that `python` (like `3.11`) names in an image; asked once.
+
+        Raises: SourceUnavailable when the image has no such interpreter.
+        """
+        kept = self.home / "probes" / f"{image.removeprefix('sha256:')}-{python}.json"
+        if kept.exists():
+            return Interpreter(**json.loads(kept.read_bytes()))
+        found = self._ask(image, f"python{python}" if python.count(".") == 1 else "python3")
+        if not f"{found.version}.".startswith(f"{python}."):
+            msg = f"base image {image} has Python {found.version}, the environment needs {python}"
+            raise SourceUnavailable(msg, hint="name a base with that interpreter in the recipe")
+        write_atomic(kept, json.dumps(asdict(found)).encode())
+        return found
+
+    def _ask(self, image: str, command: str) -> Interpreter:
+        return Interpreter(**json.loads(self.ask(image, command, PROBE)))
+
+    def ask(self, image: str, command: str, script: str) -> bytes:
+        """Run a script of ours with an image's interpreter and return what it prints.
+
+        Raises: SourceUnavailable when the image has no such interpreter.
+        """
+        import docker.errors
+
+        try:
+            printed: bytes = self.client.containers.run(
+                image, entrypoint=[command], command=["-I", "-c", script],
+                network_mode="none", read_only=True, cap_drop=["ALL"], user="65534:65534",
+                security_opt=["no-new-privileges:true"], pids_limit=64, mem_limit=512 << 20,
+                remove=True,
+            )  # fmt: skip
+        except (docker.errors.APIError, docker.errors.ContainerError) as error:
+            msg = f"base image {image} has no usable {command}: {error}"
+            raise SourceUnavailable(msg, hint="name a base with that interpreter") from error
+        return printed
+
+    def missing(self, reference: str) -> tuple[Gap, ...]:
+        """Return a gap when neither the engine nor a registry has an image; brings nothing."""
+        if self.present(reference) or ("@sha256:" in reference and self.in_registry(reference)):
+            return ()
+        fix = f"load it into the engine, or build it: {BUILD}"
+        return (Gap("base image", f"the engine has no {reference}", fix),)
+
+    def in_registry(self, reference: str) -> bool:
+        """Return whether the engine can reach a registry that has the image."""
+        import docker.errors
+
+        try:
+            self.client.api.inspect_distribution(reference)
+        except docker.errors.APIError:
+            return False
+        return True
+
+
+class Stream:
+    """A file-like view of a stream of chunks, for reading an archive as it comes."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks, self._buffer = iter(chunks), bytearray()
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, fewer only at the end."""
+        while len(self._buffer) < size and (chunk := next(self._chunks, None)) is not None:
+            self._buffer += chunk
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+
+def archive_path(reference: str, checkout: Path) -> Path | None:
+    """Return the archive in the checkout that a reference names, if it names one."""
+    if reference.startswith("sha256:") or "@" in reference:
+        return None
+    path = checkout / reference
+    inside = path.resolve().is_relative_to(checkout.resolve())
+    return path if inside and path.is_file() and not path.is_symlink() else None
+
+
+def archive_id(path: Path) -> str:
+    """Return the id of the one image in an archive, computed from its config's bytes.
+
+    Raises: UsageError for an archive that is no image, or holds several.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            manifest = json.loads(_small(tar, "manifest.json"))
+            if len(manifest) != 1:
+                msg = f"{path.name} holds {len(manifest)} images"
+                raise UsageError(msg, "keep one image in each archive")
+            config = _small(tar, manifest[0]["Config"])
+    except (tarfile.TarError, KeyError, ValueError, TypeError, IndexError) as error:
+        msg = f"{path.name} is not an image archive: {error}"
+        raise UsageError(msg, "write it with containers/base/build.py or `docker save`") from error
+    return f"sha256:{sha256(config).hexdigest()}"
+
+
+def _small(tar: tarfile.TarFile, name: str) -> bytes:
+    member = tar.getmember(name)
+    file = tar.extractfile(member) if member.isreg() and member.size <= CONFIG_LIMIT else None
+    if file is None:
+        msg = f"{name} is not a small file"
+        raise ValueError(msg)
+    return file.read()

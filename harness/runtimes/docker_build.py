@@ -1,0 +1,123 @@
+"""Environments as images: a locked layer on a proved base, or a project's complete image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from harness import files
+from harness.errors import InfrastructureError
+from harness.model import EnvironmentRecord, Gap
+from harness.runtimes import base as fixed
+from harness.runtimes import docker_image, oci
+from harness.runtimes.base import Environment, EnvironmentSpec, Sink
+from harness.runtimes.docker_base import Bases
+from harness.runtimes.docker_kept import recall, remember
+
+FORMAT = 1  # of the layer: another number makes every environment anew
+
+
+class Builder:
+    """Builds environments in one engine; what was built is remembered by base and lock."""
+
+    def __init__(self, bases: Bases, home: Path, operator_base: str) -> None:
+        self.bases, self.home, self.operator_base = bases, home, operator_base
+
+    def missing(self, spec: EnvironmentSpec) -> tuple[Gap, ...]:
+        """Return what can no longer be had, without bringing any of it."""
+        reference = spec.image or spec.base or self.operator_base
+        inside = (spec.checkout / reference).exists()
+        gaps = [] if inside else list(self.bases.missing(reference))
+        if not spec.image and not gaps:
+            gaps += self._packages_missing(spec)
+        return tuple(gaps)
+
+    def build(self, spec: EnvironmentSpec, sink: Sink) -> Environment:
+        """Build the environment, or take the image that an earlier build left in the engine."""
+        if spec.image:
+            return docker_image.complete(self.bases, spec, sink)
+        below = self.bases.resolve(spec.base or self.operator_base, spec.checkout)
+        python = self.bases.interpreter(below, spec.python)
+        lock = files.digest(spec.checkout / spec.lock)[0]
+        key = hashlib.sha256(f"{FORMAT} {below} {lock} {python}".encode()).hexdigest()
+        kept = self.bases.home / "environments" / f"{key}.json"
+        record = recall(kept, spec.lock)
+        if record and self.bases.present(record.image):
+            return Environment(record, record.image, cached=True)
+        record = EnvironmentRecord("docker", spec.lock, lock, python.version, base=below)
+        record = self._assemble(spec, record, python, sink)
+        remember(kept, record)
+        return Environment(record, record.image)
+
+
+def lay(bases: Bases, below: str, tree: Path, key: str) -> str:
+    """Lay a tree as one layer at the environment's path on a base; return the image's id."""
+    platform = bases.platform(below)
+    layer = oci.layer(tree, fixed.ENV.lstrip("/"))
+    path = next((e[5:] for e in platform.env if e.startswith("PATH=")), "/usr/bin:/bin")
+    env = [e for e in platform.env if not e.startswith("PATH=")]
+    platform = replace(platform, env=(*env, f"PATH={fixed.ENV}/bin:{path}"))
+    config = oci.image_config(platform, [layer], {"Cmd": ["python3"]}, "locked packages")
+    own = f"sha256:{layer.sha256}"
+    ids = [*platform.diff_ids, own]
+    image = f"sha256:{oci.blob(config).sha256}"
+    if not bases.present(image):
+        tag = f"repro-harness/env:{key[:16]}"
+        if load(bases, oci.archive(config, ids, {own: layer}, tag)):
+            with tempfile.TemporaryFile() as file:
+                layers = saved_layers(bases, below, file, platform.diff_ids)
+                if error := load(bases, oci.archive(config, ids, {**layers, own: layer}, tag)):
+                    msg = f"the engine does not load the environment's image: {error}"
+                    raise InfrastructureError(msg, "see the engine's log")
+    if not bases.present(image):
+        msg = f"the engine shows the environment under another id than {image}"
+        raise InfrastructureError(msg, "use an engine with the classic image store")
+    return image
+
+
+def load(bases: Bases, archive: Any) -> str:
+    """Load an archive into the engine; return its complaint, empty when there is none."""
+    import docker.errors
+
+    try:
+        for line in bases.client.api.load_image(oci.batched(archive)):
+            if "error" in line:
+                return str(line["error"])
+    except docker.errors.APIError as error:
+        return str(error)
+    return ""
+
+
+def saved_layers(
+    bases: Bases, image: str, file: IO[bytes], diff_ids: tuple[str, ...]
+) -> Mapping[str, oci.Blob]:
+    """Return the layers of an image as the engine saves them into `file`, by diff id."""
+    for chunk in bases.client.api.get_image(image):
+        file.write(chunk)
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        manifest = tar.extractfile("manifest.json")
+        names = json.load(manifest)[0]["Layers"] if manifest else []
+        members = [tar.getmember(n) for n in names]
+    if len(members) != len(diff_ids):
+        msg = f"the engine saved {len(members)} layers of {image}, not {len(diff_ids)}"
+        raise InfrastructureError(msg, "see the engine's log")
+
+    def reader(start: int, size: int) -> Callable[[], Any]:
+        def read() -> Any:
+            file.seek(start)
+            for at in range(0, size, oci.CHUNK):
+                yield file.read(min(oci.CHUNK, size - at))
+
+        return read
+
+    return {
+        i: oci.Blob(i.removeprefix("sha256:"), m.size, reader(m.offset_data, m.size))
+        for i, m in zip(diff_ids, members, strict=True)
+    }

@@ -1,0 +1,240 @@
+"""One training job in a container: copy in, run the commands, collect what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.files import matches
+from harness.runtimes import base
+from harness.runtimes.base import Job, JobResult, Sink
+from harness.runtimes.docker_base import Stream
+from harness.runtimes.docker_box import UID, Box
+
+LOG_HEAD, LOG_TAIL, LINE = 8 << 20, 1 << 20, 8192
+# Inside the container: ends what the job left running, then lists what it wrote and its limits.
+SURVEY = """
+import json,os,signal,sys
+try: os.kill(-1,signal.SIGKILL)
+except OSError: pass
+found,full=[],False
+for root in sys.argv[1:]:
+    v=os.statvfs(root); full=full or not v.f_bavail or not v.f_favail
+    for folder,dirs,names in os.walk(root):
+        for name in names+dirs:
+            p=os.path.join(folder,name); s=os.lstat(p)
+            found.append([os.fsencode(p).hex(),s.st_mode,s.st_size])
+def count(key,*paths):
+    for path in paths:
+        try:
+            for line in open('/sys/fs/cgroup/'+path):
+                if line.split()[0]==key: return int(line.split()[1])
+        except OSError: pass
+    return 0
+print(json.dumps({'found':found,'full':full,
+ 'memory':count('oom_kill','memory/memory.oom_control','memory.events'),
+ 'pids':count('max','pids/pids.events','pids.events')}))
+"""
+# Inside the container: streams the files that are named, and nothing that a link points to.
+SEND = """
+import os,stat,sys,tarfile
+tar=tarfile.open(fileobj=sys.stdout.buffer,mode='w|',format=tarfile.PAX_FORMAT)
+for name in sys.argv[1:]:
+    path=bytes.fromhex(name)
+    f=os.fdopen(os.open(path,os.O_RDONLY|os.O_NOFOLLOW|os.O_NONBLOCK),'rb')
+    s=os.fstat(f.fileno())
+    if stat.S_ISREG(s.st_mode):
+        t=tarfile.TarInfo(name); t.size=s.st_size; tar.addfile(t,f)
+tar.close()
+"""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the job left: files as (path, mode, size), and which limits it ran into."""
+
+    found: tuple[tuple[str, int, int], ...]
+    full: bool
+    memory: bool
+    pids: bool
+
+
+class Log:
+    """The job's output: lines to the sink as they come, head and tail of a bounded size on disk."""
+
+    def __init__(self, path: Path, sink: Sink) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.sink = path, sink
+        self._file = path.open("wb")
+        self._written = self._dropped = 0
+        self._tail, self._line = bytearray(), b""
+
+    def write(self, data: bytes) -> None:
+        """Take some output."""
+        room = max(LOG_HEAD - self._written, 0)
+        self._file.write(data[:room])
+        self._file.flush()
+        self._written += len(data[:room])
+        self._tail += data[room:]
+        if len(self._tail) > 2 * LOG_TAIL:
+            self._dropped += len(self._tail) - LOG_TAIL
+            del self._tail[:-LOG_TAIL]
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            self.sink(line[:LINE].decode(errors="replace"))
+        if len(self._line) > LINE:
+            self._line = self._line[:LINE]
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write the tail and close."""
+        if self._line:
+            self.sink(self._line.decode(errors="replace"))
+        if self._dropped:
+            self._file.write(b"\n[%d bytes left out]\n" % self._dropped)
+        self._file.write(self._tail)
+        self._file.close()
+
+
+def _environment(job: Job) -> Mapping[str, str]:
+    """Return the job's variables; PATH is the image's, and the user has a name without an entry."""
+    ours = {"HOME": base.HOME, "TMPDIR": "/tmp", "USER": "harness", "LOGNAME": "harness"}
+    path = job.env.get("PYTHONPATH", "")
+    paths = [base.BOOTSTRAP, *(p for p in path.split(":") if p and p != base.BOOTSTRAP)]
+    return {**ours, **job.env, "PYTHONPATH": ":".join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run_job(box: Box, job: Job, sink: Sink) -> JobResult:
+    """Run a job in a started box."""
+    box.upload(job.source, base.WORK, UID)
+    box.upload(job.bootstrap, base.BOOTSTRAP, 0)
+    started = time.monotonic()
+    with Log(job.destination / "job.log", sink) as log:
+        status, timed_out = _commands(box, job, _environment(job), log)
+    seconds = time.monotonic() - started
+    survey = None if timed_out else _survey(box)
+    refused = _collect(box, job, survey) if survey else ()
+    failure = "timeout" if timed_out else _failure(box, status, survey)
+    return JobResult(status, seconds, log.path, "docker", (), failure, refused)
+
+
+def _commands(box: Box, job: Job, env: Mapping[str, str], log: Log) -> tuple[int | None, bool]:
+    """Run the commands until one fails; return the last status and whether time ran out."""
+    late = threading.Event()
+
+    def expire() -> None:
+        late.set()
+        box.kill()
+
+    timer = threading.Timer(job.limits.timeout, expire)
+    timer.daemon = True
+    timer.start()
+    workdir = os.path.normpath(f"{base.WORK}/{job.workdir}")
+    status: int | None = 0
+    try:
+        for command in job.commands:
+            execution = box.execute(command, workdir=workdir, env=env)
+            for data in execution.output():
+                log.write(data)
+            status = execution.status()
+            if status != 0 or late.is_set():
+                break
+    finally:
+        timer.cancel()
+    return (None, True) if late.is_set() else (status, False)
+
+
+def _survey(box: Box) -> Survey | None:
+    """Return what the job left, or nothing when the container can no longer answer."""
+    import docker.errors
+
+    try:
+        raw = b"".join(box.tool(SURVEY, base.WORK, base.HOME, base.REPORTS, base.TRACKING).stdout())
+        answer = json.loads(raw)
+    except (docker.errors.APIError, OSError, ValueError):
+        return None
+    found = tuple((bytes.fromhex(p).decode(errors="surrogateescape"), m, s)
+                  for p, m, s in answer["found"])  # fmt: skip
+    return Survey(found, answer["full"], answer["memory"] > 0, answer["pids"] > 0)
+
+
+def _failure(box: Box, status: int | None, survey: Survey | None) -> str:
+    if status == 0 and survey:
+        return ""
+    if survey is None:
+        return "memory" if box.state().get("OOMKilled") else "processes"
+    if survey.memory:
+        return "memory"
+    if survey.full:
+        return "output_size"
+    return "processes" if survey.pids else ""
+
+
+def _collect(box: Box, job: Job, survey: Survey) -> tuple[str, ...]:
+    """Bring what the recipe keeps; return the outputs that were refused, each with its reason."""
+    wanted, refused = {}, []
+    for path, mode, size in survey.found:
+        target = _target(path, job)
+        if target is None or stat.S_ISDIR(mode):
+            continue
+        if not stat.S_ISREG(mode):
+            refused.append(f"{path}: not a regular file")
+        elif size > job.limits.output_size:
+            refused.append(f"{path}: larger than the limit")
+        else:
+            wanted[path] = job.destination / target
+    for part in _parts(sorted(wanted), 500):
+        _receive(box, part, wanted, job.limits.output_size)
+    return tuple(sorted(refused))
+
+
+def _target(path: str, job: Job) -> str | None:
+    """Return where a file of the container goes below the destination, if it is kept."""
+    for root, name in ((base.REPORTS, "reports"), (base.TRACKING, "mlflow")):
+        if path.startswith(f"{root}/"):
+            return f"{name}/{path[len(root) + 1 :]}"
+    workdir = os.path.normpath(f"{base.WORK}/{job.workdir}")
+    for root, name, prefix in ((workdir, "work", ""), (base.HOME, "home", "~/")):
+        if path.startswith(f"{root}/"):
+            inside = path[len(root) + 1 :]
+            if any(matches(prefix + inside, pattern) for pattern in job.collect):
+                return f"{name}/{inside}"
+    return None
+
+
+def _parts(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (items[n : n + size] for n in range(0, len(items), size))
+
+
+def _receive(box: Box, paths: Sequence[str], wanted: Mapping[str, Path], limit: int) -> None:
+    """Write the named files; nothing that was not asked for, nothing but regular files."""
+    asked = {os.fsencode(p).hex(): wanted[p] for p in paths}
+    stream: Any = Stream(box.tool(SEND, *asked).stdout())
+    left = limit
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            target = asked.pop(member.name, None)
+            content = tar.extractfile(member) if target and member.isreg() else None
+            left -= member.size
+            if target is None or content is None or left < 0:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                while chunk := content.read(1 << 20):
+                    file.write(chunk)
