@@ -32,10 +32,9 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python tests/fuzz/fuzz_comparators.py --minutes $(MINUTES)
 
 lock: $(VENV)/.dev
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-annotate --no-header requirements.in -o requirements.lock
-	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-annotate --no-header requirements-dev.in -o requirements-dev.lock
+	for name in requirements requirements-dev; do $(UV) pip compile -q --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-package torch --no-annotate --no-header $$name.in -o $$name.lock || exit; done
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -46,7 +45,8 @@ $(VENV)/.installed: $(BIN)/uv requirements.lock pyproject.toml
 	$(UV) pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
+$(VENV)/.dev: $(VENV)/.installed requirements-dev.lock requirements-torch.lock
+	$(BIN)/pip install -q --no-deps --require-hashes -r requirements-torch.lock
 	$(UV) pip install -q --no-deps --require-hashes -r requirements-dev.lock
 	touch $@
 
