@@ -1,21 +1,17 @@
-"""The composition root: Settings -> adapters -> pipeline; the only module that knows the tables."""
+"""The commands: Settings -> adapters -> one line of work -> a plain answer with its exit code."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from harness import code, data, evidence, policy, recipe, registries, reporters, runtimes
-from harness.attestations import keys
+from harness import code, evidence, policy, recipe, reporters
 from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.evidence import Finished, Signing
-from harness.executor import Parts
+from harness.executor import Parts, data_plan
+from harness.house import House
 from harness.model import CodeRef, Decision, Lineage, Profile, Status, Version
 from harness.pipeline import Line, Options, read_lineage
 from harness.progress import Progress, Quiet
@@ -23,114 +19,9 @@ from harness.record import canonical, digest, parse_record, plain
 from harness.recording import RECIPE, Recorder, gaps, pending
 from harness.registries.base import Registry
 from harness.settings import Settings
-from harness.tables import load
 
 SCHEMA = 1
 QUIET = Quiet()
-
-
-@dataclass(frozen=True)
-class House:
-    """Everything that one command needs, made from the settings on first use."""
-
-    settings: Settings
-    progress: Progress
-
-    @property
-    def home(self) -> Path:
-        """Return the folder of state and caches."""
-        return self.settings.home
-
-    def registry(self) -> Registry:
-        """Return the registry adapter."""
-        made: Registry = self._load(registries, "mlflow")(self.settings.registry, self.home)
-        return made
-
-    def parts(self, origin: str = "") -> Parts:
-        """Return the adapters of a line; `origin` is where the code comes from."""
-        return Parts(
-            self.registry(),
-            self._load(code, "git")(self.home),
-            self._load(data, "dvc")(self.home, self.settings.sources, origin=_local_path(origin)),
-            self.runtime(),
-            self.progress,
-        )
-
-    def runtime(self) -> Any:
-        """Return the runtime that was asked for, else the first that this machine can use."""
-        names = [self.settings.runtime] if self.settings.runtime else list(runtimes.TABLE)
-        why = []
-        for name in names:
-            made = self._make_runtime(name)
-            state = made.available()
-            if state.ok:
-                if why:
-                    self.progress.note(f"runtime {name}, since {'; '.join(why)}")
-                made.reap()
-                return made
-            why.append(f"{name}: {state.detail}")
-        raise UsageError(f"no runtime can be used here: {'; '.join(why)}", state.fix)
-
-    def _make_runtime(self, name: str) -> Any:
-        if name == "venv":
-            return self._load(runtimes, name)(self.home, allow_unsandboxed=not self.sandbox_only())
-        return self._load(runtimes, name)(self.home, self.settings.base)
-
-    def sandbox_only(self) -> bool:
-        """Return whether the policy refuses a run without a sandbox."""
-        return self.policy().sandbox == "required"
-
-    def policy(self) -> policy.Policy:
-        """Return the operator's policy, else the built-in one."""
-        path = self.settings.policy
-        if path is None:
-            return policy.built_in()
-        try:
-            return policy.parse(path.read_text(), str(path))
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}", "name a policy.toml") from None
-
-    def signing(self) -> Signing:
-        """Return our key, made on first use, and whom we trust."""
-        key = keys.local(self.home, self.progress.note)
-        return Signing(key, keys.read_trust(self.trust_file()), self.home / "records")
-
-    def trust_file(self) -> Path:
-        """Return the operator's trust file, else this machine's own."""
-        return self.settings.trust or self.home / "trust.toml"
-
-    def reporters(self) -> dict[str, Any]:
-        """Return every reporter by name."""
-        return {name: self._load(reporters, name)() for name in reporters.TABLE}
-
-    def _load(self, family: Any, name: str) -> Any:
-        return load(family.TABLE, name, group=family.GROUP, allowed=self.settings.adapters)
-
-    @contextmanager
-    def alone(self, version: Version) -> Iterator[None]:
-        """Hold the version's lock: two verifications of it on one host wait for each other."""
-        name = digest(canonical(version))[:24]
-        folder = self.home / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{name}.lock")
-        if not lock.is_locked:
-            self.progress.note(f"waiting for the lock of {version.uri}") if _held(lock) else None
-        with lock:
-            yield
-
-
-def _held(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError:
-        return True
-    lock.release()
-    return False
-
-
-def _local_path(url: str) -> Path | None:
-    path = Path(url.removeprefix("file://"))
-    return path if path.is_dir() else None
 
 
 def record(
@@ -144,7 +35,7 @@ def record(
 ) -> dict[str, Any]:
     """Train from a clean commit in the locked environment and register the version."""
     house = House(settings, progress)
-    ref = house._load(code, "git")(house.home).describe(path).ref
+    ref = house.load(code, "git")(house.home).describe(path).ref
     recorder = Recorder(house.parts(ref.url), house.signing().key, house.home)
     if plan:
         return _record_plan(house, recorder, path, model)
@@ -177,7 +68,7 @@ def _record_plan(house: House, recorder: Recorder, path: Path, model: str) -> di
         recorder.parts.code.checkout(ref, root)
         text = (root / ref.folder / RECIPE).read_text()
         plan = recipe.parse(text, RECIPE)
-        objects = recorder.parts.data.plan(root / ref.folder, plan.data).objects
+        objects = data_plan(recorder.parts, root, ref.folder, plan)[1].objects
     return {
         "schema": SCHEMA,
         "plan": [
@@ -417,7 +308,7 @@ def report(
     folder = (output_dir or settings.output_dir) / str(found.record["id"])
     paths, texts = {}, {}
     for name in formats:
-        reporter = house._load(reporters, name)()
+        reporter = house.load(reporters, name)()
         text = reporter.render(found.record, plain(found.decision))
         path = folder / f"report{reporter.suffix}"
         write_atomic(path, text.encode())

@@ -12,7 +12,7 @@ from harness import determinism, files
 from harness.code.base import CodeSource
 from harness.collected import logged_model
 from harness.curves import histories
-from harness.data.base import DataSource
+from harness.data.base import DataPlan, DataSource
 from harness.errors import Inconclusive, RerunFailed, SourceUnavailable
 from harness.mlproject import entry_command
 from harness.model import CodeRef, DataObject, FileEntry, Profile, Role, RunResult
@@ -72,15 +72,28 @@ def prepare(parts: Parts, ref: CodeRef, recipe: Recipe, folder: Path) -> Workspa
     source = folder / "source"
     code = parts.code.checkout(ref, source)
     root = source / code.folder
-    targets = recipe.data
-    plan = parts.data.plan(root, targets)
+    base, plan = data_plan(parts, source, code.folder, recipe)
     if plan.gaps:
         names = tuple(map(str, plan.gaps))
         raise SourceUnavailable("the data cannot be brought: " + "; ".join(names), names)
-    data = parts.data.fetch(root, plan)
-    _empty_outputs(root, recipe, plan.made)
+    data = parts.data.fetch(base, plan)
+    _empty_outputs(root, recipe)
+    _remove(base, plan.made)
     inputs = {f.path: f.sha256 for f in files.entries(source, files.walk(source), Role.REPORT)}
     return Workspace(source, code, data, _commands(parts, root, recipe), inputs)
+
+
+def data_plan(parts: Parts, source: Path, folder: str, recipe: Recipe) -> tuple[Path, DataPlan]:
+    """Return what the commit tracks, and the folder that its paths are relative to.
+
+    A recipe in a sub-folder uses the data repository around it, with targets of its own.
+    """
+    root = source / folder
+    own = recipe.stages or None
+    if folder == "." or (root / ".dvc").is_dir():
+        return root, parts.data.plan(root, recipe.data, own)
+    targets = None if recipe.data is None else tuple(f"{folder}/{t}" for t in recipe.data)
+    return source, parts.data.plan(source, targets, own)
 
 
 def _commands(parts: Parts, root: Path, recipe: Recipe) -> tuple[tuple[str, ...], ...]:
@@ -91,14 +104,17 @@ def _commands(parts: Parts, root: Path, recipe: Recipe) -> tuple[tuple[str, ...]
     return (entry_command(root / "MLproject", recipe.entry_point, recipe.params),)
 
 
-def _empty_outputs(root: Path, recipe: Recipe, made: Iterable[str]) -> None:
+def _empty_outputs(root: Path, recipe: Recipe) -> None:
     """Remove stale outputs, so that none of them can pass for a result."""
     workdir = root / recipe.workdir
     for path in list(files.walk(workdir)) if workdir.is_dir() else ():
         if any(files.matches(path, output.path) for output in recipe.outputs):
             (workdir / path).unlink()
+
+
+def _remove(base: Path, made: Iterable[str]) -> None:
     for path in made:
-        target = root / path
+        target = base / path
         if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
         else:

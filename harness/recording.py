@@ -159,7 +159,7 @@ class Recorder:
                 f"{plan.lock} is not in the repository at {ref.commit[:12]}",
                 hint="name the lock in the recipe's [environment]",
             )
-        data = self.parts.data.plan(root, plan.data)
+        _, data = executor.data_plan(self.parts, folder / "source", code.folder, plan)
         if data.gaps:
             raise IncompleteLineage("; ".join(map(str, data.gaps)), tuple(map(str, data.gaps)))
         model = self.parts.registry.download(version, folder / "model")
@@ -214,10 +214,10 @@ def gaps(parts: Parts, lineage: Lineage, folder: Path) -> tuple[Gap, ...]:
     except SourceUnavailable as error:
         return tuple(Gap("code", reason, error.hint) for reason in error.reasons)
     plan = recipe.parse(lineage.recipe_text, lineage.recipe_path)
+    base, data = executor.data_plan(parts, folder, code.folder, plan)
     root = folder / code.folder
-    data = parts.data.plan(root, plan.data)
     spec = EnvironmentSpec(root, plan.lock, plan.python, plan.base, plan.image)
-    return (*data.gaps, *parts.data.missing(root, data), *parts.runtime.missing(spec))
+    return (*data.gaps, *parts.data.missing(base, data), *parts.runtime.missing(spec))
 
 
 def _lineage(

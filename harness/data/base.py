@@ -26,8 +26,17 @@ class DataPlan:
 class DataSource(Protocol):
     """A data version control system."""
 
-    def plan(self, checkout: Path, targets: tuple[str, ...] | None) -> DataPlan:
-        """Read what the commit tracks; `targets` None means all; no network."""
+    def plan(
+        self,
+        checkout: Path,
+        targets: tuple[str, ...] | None,
+        own: tuple[str, ...] | None = None,
+    ) -> DataPlan:
+        """Read what the commit tracks; `targets` None means all; no network.
+
+        `own` names the pipeline stages that the training runs (None: all of them): what those
+        make is in `made` and never an input; what other stages made may be.
+        """
         ...
 
     def stage_commands(
