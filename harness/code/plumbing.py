@@ -39,10 +39,11 @@ def environment(protocols: tuple[str, ...], safe: Path | None = None) -> dict[st
     `safe` is the one repository that may belong to another user.
     """
     env = {k: v for k, v in os.environ.items() if k not in {f"GIT_{r}" for r in _REDIRECTS}}
-    env = {k: v for k, v in env.items() if not k.startswith("GIT_CONFIG_")}
     options = dict(_OPTIONS) | ({"safe.directory": str(safe)} if safe else {})
-    env["GIT_CONFIG_COUNT"] = str(len(options))
-    for i, (key, value) in enumerate(options.items()):
+    said = env.get("GIT_CONFIG_COUNT", "")
+    first = int(said) if said.isdecimal() else 0
+    env["GIT_CONFIG_COUNT"] = str(first + len(options))
+    for i, (key, value) in enumerate(options.items(), first):  # the last word is ours
         env[f"GIT_CONFIG_KEY_{i}"], env[f"GIT_CONFIG_VALUE_{i}"] = key, value
     return env | {
         "GIT_TERMINAL_PROMPT": "0",

@@ -24,6 +24,7 @@ from harness.model import DataObject, Gap
 _PUSH = "dvc push, then try again"
 _MAX_MANIFEST = 512 << 20
 _WORKERS = 8
+_ABOVE = 16
 T = TypeVar("T")
 
 
@@ -69,8 +70,8 @@ class DvcSource:
         chosen, gaps = tracked.choose(targets, own)
         objects = []
         for out in chosen:
-            if out.gap:
-                gaps.append(out.gap)
+            if gap := out.gap or self._imported(out):
+                gaps.append(gap)
                 continue
             try:
                 remote = out.remote or _default_remote(checkout, _root(checkout, out.file))
@@ -128,6 +129,12 @@ class DvcSource:
             more = f" (and {len(gaps) - 1} more)" if len(gaps) > 1 else ""
             raise SourceUnavailable(reasons[0] + more, reasons, gaps[0].fix)
         return tuple(sorted(brought, key=lambda o: o.path))
+
+    def _imported(self, out: Tracked) -> Gap | None:
+        if not out.imported or self._store.path(out.md5).is_file():
+            return None
+        detail = f"{out.path} is imported from {out.imported!r}; DVC pushes no copy of it"
+        return Gap("data import", detail, "track it with 'dvc add' in this repository, and push")
 
     def _by_remote(
         self, checkout: Path, objects: Iterable[DataObject], gaps: list[Gap]
@@ -318,11 +325,17 @@ def _named(known: tuple[Stage, ...], name: str) -> list[Stage]:
 
 
 def _root(checkout: Path, file: str) -> str:
-    """Return the folder of the DVC repository that a `.dvc` file belongs to."""
+    """Return the folder of the DVC repository that a `.dvc` file belongs to.
+
+    A recipe's folder may lie below the repository's top: then it is above the checkout (`../..`).
+    """
     folder = posixpath.dirname(file)
     while folder and not (checkout / folder / ".dvc").is_dir():
         folder = posixpath.dirname(folder)
-    return folder
+    if folder or (checkout / ".dvc").is_dir():
+        return folder
+    above = ("/".join([".."] * n) for n in range(1, min(_ABOVE, len(checkout.parts))))
+    return next((up for up in above if (checkout / up / ".dvc/config").is_file()), "")
 
 
 def _default_remote(checkout: Path, root: str) -> str:

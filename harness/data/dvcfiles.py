@@ -7,7 +7,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class Tracked:
     """One output of a `.dvc` file or one path of a `dvc.lock`, relative to the checkout.
 
-    `made` says that a command of the file makes it; `gap` why it cannot be brought.
+    `made` says that a command of the file makes it; `gap` why it cannot be brought; `imported`
+    is the address of the other repository that holds its data.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Tracked:
     remote: str = ""
     made: bool = False
     gap: Gap | None = None
+    imported: str = ""
 
 
 def files(checkout: Path) -> Iterator[str]:
@@ -80,7 +82,10 @@ def dvc_file(checkout: Path, file: str) -> tuple[Tracked, ...]:
     content = read_yaml(checkout, file)
     folder, wdir = posixpath.dirname(file), str(content.get("wdir", "."))
     made = "cmd" in content
-    return tuple(_tracked(r, folder, wdir, file, made=made) for r in _rows(content, "outs"))
+    others = [d["repo"] for d in _rows(content, "deps") if isinstance(d.get("repo"), dict)]
+    imported = str(others[0].get("url", "another repository")) if others else ""
+    outs = (_tracked(r, folder, wdir, file, made=made) for r in _rows(content, "outs"))
+    return tuple(replace(out, imported=imported) for out in outs)
 
 
 def lock(checkout: Path, file: str, wdirs: dict[str, str]) -> dict[str, dict[str, list[Tracked]]]:

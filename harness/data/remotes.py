@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.request import getproxies
 
 from harness.data.store import copy
 from harness.errors import SourceUnavailable
@@ -62,22 +65,25 @@ class Remote:
 
         Raises: SourceUnavailable when the remote cannot be reached.
         """
-        for place in self._places(md5):
-            try:
-                if self._folder is not None:
-                    copy(Path(place), target)
-                else:
-                    self._fs.fs.get_file(place, str(target))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except Exception as error:
-                if isinstance(error, OSError) and error.errno == 28:
-                    raise
-                raise self._unreachable(error) from error
-            return True
-        if self._folder is not None and not self._folder.is_dir():
-            raise self._unreachable(FileNotFoundError("no such folder"))
-        return False
+        try:
+            found = any(self._copy(place, target) for place in self._places(md5))
+            if not found and self._folder is not None and not self._folder.is_dir():
+                raise NotADirectoryError("no such folder")
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._unreachable(error) from error
+        return found
+
+    def _copy(self, place: str, target: Path) -> bool:
+        try:
+            if self._folder is not None:
+                copy(Path(place), target)
+            else:
+                self._fs.fs.get_file(place, str(target))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     @cached_property
     def _folder(self) -> Path | None:
@@ -92,6 +98,7 @@ class Remote:
         options = dict(self.options)
         if urlsplit(self.url).scheme in ("s3", "http", "https"):
             options = {**_TIMEOUTS, **options}
+        _knock(str(options.get("endpointurl", "")))
         cls, config, _ = get_cloud_fs({}, url=self.url, **options)
         return cls(**config)
 
@@ -193,12 +200,23 @@ class Rules:
             return url
         if url.startswith("~"):
             raise SourceUnavailable(f"DVC remote {name!r}: {url!r} is a home folder", hint=_NEXT)
-        for base in (self.origin, checkout):
-            folder = Path(os.path.normpath((base or checkout) / root / ".dvc" / url))
-            if base is not None and (base == self.origin or folder.is_relative_to(checkout)):
-                return str(folder)
+        if self.origin is not None:
+            inner = "" if root.startswith("..") else root
+            return os.path.normpath(self.origin / inner / ".dvc" / url)
+        top = os.path.normpath(checkout / root)
+        folder = os.path.normpath(Path(top, ".dvc", url))
+        if Path(folder).is_relative_to(top):
+            return folder
         message = f"DVC remote {name!r}: folder {url!r} is relative to a repository elsewhere"
         raise SourceUnavailable(message, hint=_NEXT)
+
+
+def _knock(endpoint: str) -> None:
+    """Fail at once where nobody answers: botocore would ask for a quarter of a minute."""
+    parts = urlsplit(endpoint)
+    if parts.hostname and not getproxies():
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname, port), _TIMEOUTS["connect_timeout"]).close()
 
 
 def configuration(checkout: Path, root: str) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -480,3 +483,47 @@ def test_targets_name_files_paths_or_folders(source, pipeline, target):
 
 def test_an_untracked_target_is_a_gap(source, local):
     assert "not tracked" in str(source.plan(local, ("nothing.csv",)).gaps[0])
+
+
+def test_data_of_a_recipe_below_the_top_comes_from_the_top_remote(source, local, folder):
+    track(local, folder, "ml/train/data/a", b"a")
+    got = bring(source, local / "ml/train")
+    assert [o.path for o in got] == ["data/a"]
+    assert (local / "ml/train/data/a").read_bytes() == b"a"
+
+
+def test_an_import_without_a_copy_is_named(source, local, folder):
+    track(local, folder, "a", b"a")
+    body = yaml.safe_load((local / "a.dvc").read_text())
+    body["deps"] = [{"path": "a", "repo": {"url": "https://example.org/r", "rev_lock": "0" * 40}}]
+    (local / "a.dvc").write_text(yaml.safe_dump(body))
+    assert "imported from 'https://example.org/r'" in str(source.plan(local, None).gaps[0])
+
+
+def test_what_dvc_itself_made_is_understood(source, tmp_path):
+    here = {"DVC_SITE_CACHE_DIR": "site", "DVC_GLOBAL_CONFIG_DIR": "config"}
+    env = os.environ | {k: str(tmp_path / v) for k, v in here.items()} | {"DVC_NO_ANALYTICS": "1"}
+    root = tmp_path / "made"
+    (root / "images").mkdir(parents=True)
+    (root / "table.csv").write_bytes(b"1\r\n2\n")
+    for i in range(3):
+        (root / f"images/{i}.txt").write_text(str(i))
+    body = {"stages": {"train": {"cmd": "cp table.csv m", "deps": ["table.csv"], "outs": ["m"]}}}
+    (root / "dvc.yaml").write_text(yaml.safe_dump(body))
+    for command in (
+        "init --quiet --no-scm",
+        f"remote add --default store {tmp_path / 'remote'}",
+        "add --quiet table.csv images",
+        "repro --quiet",
+        "push --quiet",
+    ):
+        dvc = [sys.executable, "-m", "dvc", *command.split()]
+        subprocess.run(dvc, cwd=root, env=env, check=True, capture_output=True)
+    clean = tmp_path / "clean"
+    kept = shutil.ignore_patterns("cache", "tmp", "table.csv", "m", "[0-9].txt")
+    shutil.copytree(root, clean, ignore=kept)
+    got = bring(source, clean)
+    assert [o.path for o in got] == ["images/0.txt", "images/1.txt", "images/2.txt", "table.csv"]
+    assert (clean / "table.csv").read_bytes() == b"1\r\n2\n"
+    plan = source.plan(clean, None)
+    assert (plan.made, source.missing(clean, plan)) == (("m",), ())
