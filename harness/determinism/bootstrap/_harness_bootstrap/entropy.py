@@ -1,0 +1,28 @@
+"""Level `entropy`: the operating system's randomness, as Python code sees it, repeats."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from . import core
+
+
+def install() -> None:
+    """Replace it before `random`, `uuid`, `secrets` and `tempfile` take hold of it."""
+    stream = core.Stream("os.urandom")
+
+    def urandom(size: int) -> bytes:
+        return stream.bytes(size)
+
+    def getrandom(size: int, flags: int = 0) -> bytes:
+        return stream.bytes(size)
+
+    os.urandom = urandom
+    if hasattr(os, "getrandom"):
+        os.getrandom = getrandom
+    bound: Any = sys.modules.get("random")
+    if bound is not None:
+        bound._urandom = urandom
+    core.done.append("os.urandom, secrets, uuid4, temporary names")
