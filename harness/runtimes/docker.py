@@ -42,10 +42,13 @@ class DockerRuntime:
         except ImportError as error:
             msg = "the docker runtime needs the docker package"
             raise UsageError(msg, "pip install docker, or use --runtime venv") from error
+        client = None
         try:
             client = docker.from_env(timeout=600)
             client.api.version()
         except Exception as error:  # docker-py lets urllib3 and OS errors through
+            if client is not None:
+                client.close()
             msg = f"no container engine answers: {str(error)[:300]}"
             raise InfrastructureError(msg, START) from error
         return client

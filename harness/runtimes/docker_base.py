@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from harness.runtimes import oci
 
 DEFAULT = "repro-harness/base:python3.11"
 BUILD = "python containers/base/build.py --load (needs root; see containers/README.md)"
+PINNED = re.compile(r"sha256:[0-9a-f]{64}|[a-z0-9]+(?:[._:/-]+[A-Za-z0-9_]+)*@sha256:[0-9a-f]{64}")
 CONFIG_LIMIT = 4 << 20
 PROBE = """
 import json,os,platform,sys
@@ -50,25 +52,25 @@ class Bases:
         except docker.errors.ImageNotFound:
             return None
 
-    def resolve(self, reference: str, checkout: Path) -> str:
+    def resolve(self, reference: str, checkout: Path, operator: str = "") -> str:
         """Return the id of the image that `reference` names, bringing it when it is not here.
 
-        Raises: SourceUnavailable when it is gone or is not what its digest says.
+        Only the `operator` may name an image by a tag, which can change what it names.
+        Raises: SourceUnavailable when it is gone or is not what its digest says, UsageError for
+        a reference that pins nothing.
         """
         if path := archive_path(reference, checkout):
             return self._load(path, reference)
-        if reference.startswith("sha256:") or "@sha256:" in reference or reference == DEFAULT:
-            found = self.present(reference)
-            if found is None and "@" in reference:
-                found = self._pull(reference)
-            if found:
-                return found
+        if not PINNED.fullmatch(reference) and reference != operator:
+            msg = f"base image {reference!r} is neither a digest, an image id, nor an archive here"
+            raise UsageError(msg, "write name@sha256:…, sha256:… or the path of an archive")
+        found = self.present(reference)
+        if found is None and "@" in reference:
+            found = self._pull(reference)
+        if found is None:
             msg = f"the engine has no base image {reference}"
             raise SourceUnavailable(msg, hint=f"load it into the engine, or build it: {BUILD}")
-        if found := self.present(reference):
-            return found
-        msg = f"base image {reference!r} is neither a digest, an image id, nor an archive here"
-        raise SourceUnavailable(msg, hint="write name@sha256:…, sha256:… or a path below the root")
+        return found
 
     def _pull(self, reference: str) -> str | None:
         import docker.errors
@@ -129,16 +131,23 @@ class Bases:
         """
         import docker.errors
 
+        container = self.client.containers.create(
+            image, entrypoint=[command], command=["-I", "-c", script], network_mode="none",
+            read_only=True, cap_drop=["ALL"], user="65534:65534", pids_limit=64,
+            security_opt=["no-new-privileges:true"], mem_limit=512 << 20,
+        )  # fmt: skip
         try:
-            printed: bytes = self.client.containers.run(
-                image, entrypoint=[command], command=["-I", "-c", script],
-                network_mode="none", read_only=True, cap_drop=["ALL"], user="65534:65534",
-                security_opt=["no-new-privileges:true"], pids_limit=64, mem_limit=512 << 20,
-                remove=True,
-            )  # fmt: skip
-        except (docker.errors.APIError, docker.errors.ContainerError) as error:
-            msg = f"base image {image} has no usable {command}: {error}"
-            raise SourceUnavailable(msg, hint="name a base with that interpreter") from error
+            container.start()
+            status = container.wait(timeout=60)["StatusCode"]
+            printed: bytes = container.logs(stdout=True, stderr=False)
+            why = "" if status == 0 else container.logs(tail=5).decode(errors="replace")
+        except docker.errors.APIError as error:
+            status, why = 127, str(error.explanation)
+        finally:
+            container.remove(force=True)
+        if status:
+            msg = f"image {image} has no usable {command}: {why[:500]}"
+            raise SourceUnavailable(msg, hint="name a base with that interpreter")
         return printed
 
     def missing(self, reference: str) -> tuple[Gap, ...]:

@@ -25,6 +25,7 @@ USER = f"{UID}:{UID}"
 WAITER = "65534:65534"
 WAIT = "import signal,os;signal.signal(signal.SIGCHLD,signal.SIG_IGN);os.read(0,1)"
 KILL_ALL = "import os,signal;os.kill(-1,signal.SIGKILL)"
+STDOUT = 1
 SMALL = 1 << 30
 WRITABLE = (base.WORK, base.HOME, base.REPORTS, base.TRACKING)
 
@@ -88,7 +89,6 @@ class Box:
             command=[],
             user=WAITER,
             stdin_open=True,
-            detach=True,
             network_mode="none",
             hostname="harness",
             read_only=True,
@@ -128,8 +128,7 @@ class Box:
         import docker.errors
 
         if self._pipe is not None:
-            with contextlib.suppress(OSError):
-                self._pipe.close()
+            shut(self._pipe)
             self._pipe = None
         if self.container is not None:
             with contextlib.suppress(docker.errors.APIError):
@@ -160,8 +159,8 @@ class Box:
             workdir=workdir,
             environment=dict(env or {}),
         )
-        stream = self.client.api.exec_start(made["Id"], stream=True, demux=True)
-        return Execution(self.client, made["Id"], stream)
+        channel = self.client.api.exec_start(made["Id"], socket=True)
+        return Execution(self.client, made["Id"], channel)
 
     def tool(self, script: str, *arguments: str) -> Execution:
         """Start a script of ours with the image's interpreter, nothing of the job in its path."""
@@ -192,22 +191,34 @@ class Box:
 class Execution:
     """One command in the container."""
 
-    def __init__(self, client: Any, identity: str, stream: Iterator[Any]) -> None:
-        self.client, self.identity, self.stream = client, identity, stream
+    def __init__(self, client: Any, identity: str, channel: Any) -> None:
+        self.client, self.identity, self._channel = client, identity, channel
 
     def output(self) -> Iterator[bytes]:
         """Yield stdout and stderr as they come."""
-        for out, err in self.stream:
-            if out:
-                yield out
-            if err:
-                yield err
+        return (data for _, data in self._frames())
 
     def stdout(self) -> Iterator[bytes]:
         """Yield stdout only."""
-        return (out for out, _ in self.stream if out)
+        return (data for kind, data in self._frames() if kind == STDOUT)
+
+    def _frames(self) -> Iterator[tuple[int, bytes]]:
+        from docker.utils.socket import frames_iter
+
+        try:
+            yield from frames_iter(self._channel, tty=False)
+        finally:
+            shut(self._channel)
 
     def status(self) -> int | None:
         """Return the exit status after the output has ended."""
         status: int | None = self.client.api.exec_inspect(self.identity)["ExitCode"]
         return status
+
+
+def shut(channel: Any) -> None:
+    """Close a channel to the engine with the socket and the response that it hangs on."""
+    for part in (getattr(channel, "_response", None), channel, getattr(channel, "_sock", None)):
+        if part is not None:
+            with contextlib.suppress(OSError, AttributeError):
+                part.close()

@@ -42,7 +42,8 @@ class Builder:
         """Build the environment, or take the image that an earlier build left in the engine."""
         if spec.image:
             return docker_image.complete(self.bases, spec, sink)
-        below = self.bases.resolve(spec.base or self.operator_base, spec.checkout)
+        operator = self.operator_base
+        below = self.bases.resolve(spec.base or operator, spec.checkout, operator)
         python = self.bases.interpreter(below, spec.python)
         lock = files.digest(spec.checkout / spec.lock)[0]
         key = hashlib.sha256(f"{FORMAT} {below} {lock} {python}".encode()).hexdigest()

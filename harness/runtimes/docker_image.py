@@ -15,7 +15,7 @@ from harness.errors import SourceUnavailable, UsageError
 from harness.model import EnvironmentRecord, Package
 from harness.runtimes import oci
 from harness.runtimes.base import Environment, EnvironmentSpec, Sink
-from harness.runtimes.docker_base import Bases, Stream
+from harness.runtimes.docker_base import PINNED, Bases, Stream
 from harness.runtimes.docker_kept import recall, remember
 
 # What names a machine or a time in an image and no training reads.
@@ -39,7 +39,7 @@ def complete(bases: Bases, spec: EnvironmentSpec, sink: Sink) -> Environment:
     folder = spec.checkout / spec.image
     if folder.is_dir() and not folder.is_symlink():
         source = f"folder {source_digest(folder)}"
-    elif "@sha256:" in spec.image or spec.image.startswith("sha256:"):
+    elif PINNED.fullmatch(spec.image):
         source = bases.resolve(spec.image, spec.checkout)
     else:
         msg = f"environment image {spec.image!r} is neither a folder here nor name@sha256:…"
