@@ -40,6 +40,7 @@ class Objects:
     """
 
     def __init__(self, git: Git) -> None:
+        self._folder = git.folder
         self._process = git.start("cat-file", "--batch")
 
     def __enter__(self) -> Objects:
@@ -63,7 +64,7 @@ class Objects:
     def copy(self, kind: str, oid: str, name: str, sink: Callable[[bytes], object]) -> None:
         """Send an object's bytes to `sink`.
 
-        Raises: SourceUnavailable when it is not there; InfrastructureError when it is damaged.
+        Raises: SourceUnavailable for another kind; InfrastructureError when it is damaged.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -71,8 +72,10 @@ class Objects:
         stdin.write(oid.encode() + b"\n")
         stdin.flush()
         head = stdout.readline().decode().split()
-        if len(head) != 3 or head[1] != kind:
-            raise SourceUnavailable(f"git {kind} {oid} ({name}) is not there")
+        if len(head) != 3:  # a fetched commit is whole: what is missing was lost here
+            raise self._damaged(kind, oid, name)
+        if head[1] != kind:
+            raise SourceUnavailable(f"git object {oid} ({name}) is a {head[1]}, not a {kind}")
         size = int(head[2])
         hasher = hashlib.new("sha256" if len(oid) == 64 else "sha1", usedforsecurity=False)
         hasher.update(f"{kind} {size}\0".encode())
@@ -81,8 +84,11 @@ class Objects:
             sink(chunk)
         stdout.read(1)
         if hasher.hexdigest() != oid:
-            message = f"the mirror's copy of {kind} {oid} ({name}) is damaged"
-            raise InfrastructureError(message, "delete the mirror's folder and try again")
+            raise self._damaged(kind, oid, name)
+
+    def _damaged(self, kind: str, oid: str, name: str) -> InfrastructureError:
+        message = f"the mirror's copy of {kind} {oid} ({name}) is damaged"
+        return InfrastructureError(message, f"delete {self._folder} and try again")
 
 
 def tree_of(objects: Objects, commit: str) -> str:

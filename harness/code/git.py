@@ -87,7 +87,8 @@ class GitSource:
         if not _COMMIT.fullmatch(ref.commit):
             message = f"{ref.commit[:80]!r} is not a full commit id"
             raise SourceUnavailable(message, hint="record 40 (or 64) hexadecimal digits")
-        return Mirror(self._home, urls.checked(ref.url, self._allowed), self._allowed)
+        url = urls.checked(ref.url, self._allowed)
+        return Mirror(self._home, url, self._allowed, len(ref.commit))
 
     def _export(self, mirror: Mirror, commit: str, destination: Path, depth: int) -> str:
         mirror.bring(commit)

@@ -17,12 +17,16 @@ _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 
 
 class Mirror:
-    """What we keep of the repository at `url`, and what that repository says now."""
+    """What we keep of the repository at `url`, and what that repository says now.
 
-    def __init__(self, home: Path, url: str, allowed: tuple[str, ...]) -> None:
+    `width` is the length of its commit ids: git keeps sha1 and sha256 apart.
+    """
+
+    def __init__(self, home: Path, url: str, allowed: tuple[str, ...], width: int = 40) -> None:
         self.url = url
-        self._allowed = allowed
-        self.folder = home / "git" / hashlib.sha256(url.encode()).hexdigest()[:32]
+        self._format = "sha256" if width == 64 else "sha1"
+        name = hashlib.sha256(url.encode()).hexdigest()[:32]
+        self.folder = home / "git" / (name + ("-sha256" if width == 64 else ""))
         self.git = Git(self.folder, allowed)
 
     def has(self, commit: str) -> bool:
@@ -90,6 +94,10 @@ class Mirror:
             ) from error
 
     def _run_fetch(self, *options: str, refs: list[str]) -> None:
+        # We hold our own lock, so any of git's is what a killed process left behind.
+        for folder in (self.folder.glob("*.lock"), (self.folder / "refs").rglob("*.lock")):
+            for stale in folder:
+                stale.unlink(missing_ok=True)
         self.git.bytes(
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"),
             *(*options, *self._transport(), "--end-of-options", self.url, *refs),
@@ -107,7 +115,7 @@ class Mirror:
     def _create(self) -> None:
         if not (self.folder / "HEAD").exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.git.bytes("init", "--quiet", "--bare")
+            self.git.bytes("init", "--quiet", "--bare", f"--object-format={self._format}")
 
     def _gone(self, error: GitFailed) -> SourceUnavailable:
         where = urls.clean(self.url)

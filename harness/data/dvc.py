@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import posixpath
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from harness.data import dvcfiles
 from harness.data.base import DataPlan
 from harness.data.dvcfiles import Tracked
 from harness.data.dvcstages import Stage, stages
-from harness.data.remotes import SCHEMES, Remote, Rules, configuration
+from harness.data.remotes import SCHEMES, Remote, Rules, default_remote
 from harness.data.store import Store, place
 from harness.errors import InfrastructureError, SourceUnavailable, UsageError
 from harness.files import digest
@@ -25,6 +26,7 @@ _PUSH = "dvc push, then try again"
 _MAX_MANIFEST = 512 << 20
 _WORKERS = 8
 _ABOVE = 16
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -74,10 +76,10 @@ class DvcSource:
                 gaps.append(gap)
                 continue
             try:
-                remote = out.remote or _default_remote(checkout, _root(checkout, out.file))
+                remote = out.remote or default_remote(checkout, _root(checkout, out.file))
             except SourceUnavailable as error:
-                gaps.append(Gap("data", error.message, error.hint))
-                remote = ""
+                gaps.append(Gap("data", f"{out.path}: {error.message}", error.hint))
+                continue
             objects.append(DataObject(out.path, out.size, out.md5, None, out.file, remote))
         return DataPlan(tuple(objects), tracked.made(own), (*gaps, *tracked.disagreements()))
 
@@ -119,11 +121,13 @@ class DvcSource:
         InfrastructureError when this machine's disk is full.
         """
         gaps: list[Gap] = []
-        brought: list[DataObject] = []
+        files: list[tuple[Remote, DataObject]] = []
         for remote, objects in self._by_remote(checkout, plan.objects, gaps):
-            groups = _each(partial(self._expand, remote), objects, gaps)
-            files = [o for group in groups for o in group]
-            brought += _each(partial(self._bring, remote, checkout), files, gaps)
+            for group in _each(partial(self._expand, remote), objects, gaps):
+                files += [(remote, o) for o in group]
+        counted = Counter(o.path for _, o in files)
+        gaps += [Gap("data path", f"{p} is tracked twice") for p, n in counted.items() if n > 1]
+        brought = [] if gaps else _each(partial(self._bring, checkout), files, gaps)
         if gaps:
             reasons = tuple(map(str, gaps))
             more = f" (and {len(gaps) - 1} more)" if len(gaps) > 1 else ""
@@ -179,7 +183,8 @@ class DvcSource:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _bring(self, remote: Remote, checkout: Path, o: DataObject) -> DataObject:
+    def _bring(self, checkout: Path, wanted: tuple[Remote, DataObject]) -> DataObject:
+        remote, o = wanted
         cached = self._store.path(o.md5)
         if cached.is_file() and not cached.is_symlink():
             brought, _ = _land(cached, o, checkout)
@@ -338,10 +343,6 @@ def _root(checkout: Path, file: str) -> str:
     return next((up for up in above if (checkout / up / ".dvc/config").is_file()), "")
 
 
-def _default_remote(checkout: Path, root: str) -> str:
-    return str(configuration(checkout, root).get("core", {}).get("remote", ""))
-
-
 def _land(source: Path, o: DataObject, checkout: Path) -> tuple[DataObject | None, str]:
     temporary, md5, sha256 = place(source, checkout, o.path)
     if md5 != o.md5:
@@ -352,13 +353,11 @@ def _land(source: Path, o: DataObject, checkout: Path) -> tuple[DataObject | Non
     return replace(o, size=size, sha256=sha256), md5
 
 
-def _each(
-    work: Callable[[DataObject], T], objects: Iterable[DataObject], gaps: list[Gap]
-) -> list[T]:
-    """Do the work for all objects side by side; what cannot be had becomes a gap, by name."""
+def _each(work: Callable[[S], T], items: Iterable[S], gaps: list[Gap]) -> list[T]:
+    """Do the work for all items side by side; what cannot be had becomes a gap, by name."""
     results: list[T] = []
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for future in [pool.submit(work, o) for o in objects]:
+        for future in [pool.submit(work, i) for i in items]:
             try:
                 results.append(future.result())
             except SourceUnavailable as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import posixpath
 import re
 import socket
 from collections.abc import Iterable, Mapping
@@ -27,6 +26,7 @@ _COMMITTED |= {"allow_anonymous_login"}
 _TIMEOUTS = {"connect_timeout": 10, "read_timeout": 60}
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _MAX_CONFIG = 1 << 20
+_DEFINE = "dvc remote add -d NAME URL, dvc push, and commit .dvc/config"
 _NEXT = "permit it in harness.toml: [sources] with the remote's name or URL prefix = a URL"
 
 
@@ -145,6 +145,8 @@ class Rules:
     Else a committed remote is used when its scheme is in `schemes`. A committed S3 endpoint is
     followed when its own scheme is allowed, or it is this machine: requests are signed with the
     operator's ambient credentials, which never travel, and an answer counts only by its digest.
+    The operator's own DVC configuration (`dvc config --global`) adds its options, credentials
+    included, to a remote of the same name.
     Plain http is allowed for this machine only. `origin` is the local repository that a relative
     folder in its configuration is relative to; the export of a commit lies elsewhere.
     """
@@ -158,16 +160,17 @@ class Rules:
 
         Raises: SourceUnavailable when it is not defined or not permitted.
         """
-        config = configuration(checkout, root)
-        committed = config.get("remote", {}).get(name, {})
+        committed = _section(configuration(checkout, root), name)
+        mine = _section(operators(), name)
         url = str(committed.get("url", ""))
         if permitted := self._source(name, url):
             parts = urlsplit(permitted)
             bare = urlunsplit(parts._replace(query=""))
-            return Remote(name, bare, dict(parse_qsl(parts.query)))
+            return Remote(name, bare, mine | dict(parse_qsl(parts.query)))
+        if "url" in mine:
+            return Remote(name, str(mine["url"]), mine)
         if not url:
-            hint = "dvc remote add -d NAME URL, push, and commit .dvc/config"
-            raise SourceUnavailable(f"no DVC remote {name!r} is configured", hint=hint)
+            raise SourceUnavailable(f"no DVC remote {name!r} is configured", hint=_DEFINE)
         if not self._allowed(url):
             raise SourceUnavailable(f"DVC remote {name!r}: {url!r} is not allowed", hint=_NEXT)
         options = {k: v for k, v in committed.items() if k in _COMMITTED}
@@ -175,7 +178,7 @@ class Rules:
         if endpoint and not self._allowed(endpoint):
             message = f"DVC remote {name!r}: endpoint {endpoint!r} is not allowed"
             raise SourceUnavailable(message, hint=_NEXT)
-        return Remote(name, self._absolute(url, checkout, root, name), options)
+        return Remote(name, self._absolute(url, checkout, root, name), options | mine)
 
     def _source(self, name: str, url: str) -> str:
         if name in self.sources:
@@ -219,12 +222,43 @@ def _knock(endpoint: str) -> None:
         socket.create_connection((parts.hostname, port), _TIMEOUTS["connect_timeout"]).close()
 
 
+def default_remote(checkout: Path, root: str) -> str:
+    """Return the name of the remote that the DVC repository at `root` uses.
+
+    Raises: SourceUnavailable when it has none.
+    """
+    for config in (configuration(checkout, root), operators()):
+        if name := str(config.get("core", {}).get("remote", "")):
+            return name
+    raise SourceUnavailable("the repository has no default DVC remote", hint=_DEFINE)
+
+
+def operators() -> dict[str, Any]:
+    """Return the configuration that DVC reads for this user and this machine; {} without one."""
+    from dvc.config import Config
+
+    merged: dict[str, Any] = {"core": {}, "remote": {}}
+    for level in ("system", "global"):
+        config = _read(Path(str(Config.get_dir(level)), "config"))
+        merged["core"] |= config.get("core", {})
+        merged["remote"] |= config.get("remote", {})
+    return merged
+
+
+def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = config.get("remote", {}).get(name, {})
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
 def configuration(checkout: Path, root: str) -> dict[str, Any]:
     """Return the committed configuration of the DVC repository at `root`; {} without one.
 
     Raises: SourceUnavailable when it cannot be read.
     """
-    path = checkout / root / ".dvc" / "config"
+    return _read(checkout / root / ".dvc" / "config")
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file() or path.is_symlink():
         return {}
     try:
@@ -232,7 +266,8 @@ def configuration(checkout: Path, root: str) -> dict[str, Any]:
             raise ValueError(f"larger than {_MAX_CONFIG} bytes")
         from dvc.config import Config
 
-        return dict(Config.load_file(str(path)))
+        config = dict(Config.load_file(str(path)))
     except Exception as error:
-        where = posixpath.join(root, ".dvc/config")
-        raise SourceUnavailable(f"{where} cannot be read: {str(error)[:200]}") from error
+        raise SourceUnavailable(f"{path.name} of DVC cannot be read: {str(error)[:200]}") from error
+    core = config.get("core")
+    return config | {"core": core if isinstance(core, dict) else {}}

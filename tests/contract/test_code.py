@@ -243,9 +243,12 @@ def test_a_damaged_mirror_is_noticed(source, origin, tmp_path):
         git(mirror, "unpack-objects", "-q", stdin=data)
     loose.chmod(0o644)
     loose.write_bytes(zlib.compress(b"blob 9\0print(9)\n"))
-    with pytest.raises((InfrastructureError, SourceUnavailable)):
+    with pytest.raises(InfrastructureError, match="damaged"):
         source.checkout(wanted, tmp_path / "two")
     assert not (tmp_path / "two").exists()
+    loose.write_bytes(b"garbage")
+    with pytest.raises(InfrastructureError, match="damaged"):
+        source.checkout(wanted, tmp_path / "two")
 
 
 def test_submodules_come_at_their_commit(source, origin, tmp_path):
@@ -381,3 +384,58 @@ def test_a_hook_environment_does_not_redirect_us(source, origin, tmp_path, monke
     assert source.describe(origin).ref.commit == git(origin, "rev-parse", "HEAD")
     source.checkout(ref(origin), tmp_path / "out")
     assert (tmp_path / "out/train.py").exists()
+
+
+@pytest.mark.parametrize("name", ["with space", "100%25", "größe", "a'b;c"])
+def test_odd_folder_names_work(source, origin, tmp_path, name):
+    moved = tmp_path / name / "origin"
+    moved.parent.mkdir()
+    origin.rename(moved)
+    state = source.describe(moved)
+    source.checkout(state.ref, tmp_path / "out")
+    assert source.missing(state.ref) == ()
+
+
+def test_a_repository_with_sha256_ids_is_brought(source, tmp_path):
+    root = tmp_path / "long"
+    root.mkdir()
+    git(root, "init", "-q", "--object-format=sha256")
+    (root / "train.py").write_text("print(1)\n")
+    sha = commit(root)
+    assert len(sha) == 64
+    source.checkout(source.describe(root).ref, tmp_path / "out")
+    assert (tmp_path / "out/train.py").read_text() == "print(1)\n"
+
+
+def test_a_linked_worktree_is_described_and_brought(source, origin, tmp_path):
+    git(origin, "worktree", "add", "-q", "--detach", str(tmp_path / "tree"))
+    state = source.describe(tmp_path / "tree")
+    source.checkout(state.ref, tmp_path / "out")
+    assert (tmp_path / "out/train.py").exists()
+
+
+def test_what_a_killed_fetch_left_behind_does_not_matter(source, origin, tmp_path):
+    source.checkout(ref(origin), tmp_path / "one")
+    mirror = next(p for p in (tmp_path / "home/git").iterdir() if p.is_dir())
+    for name in ("packed-refs.lock", "refs/heads/main.lock", "shallow.lock"):
+        (mirror / name).write_text("")
+    (origin / "train.py").write_text("print(2)\n")
+    commit(origin)
+    source.checkout(ref(origin), tmp_path / "two")
+    assert (tmp_path / "two/train.py").read_text() == "print(2)\n"
+
+
+def test_many_checkouts_at_once_share_one_mirror(source, origin, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    wanted = ref(origin)
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda i: source.checkout(wanted, tmp_path / f"out{i}"), range(4)))
+    assert len({r.tree for r in got}) == 1
+    assert len([p for p in (tmp_path / "home/git").iterdir() if p.is_dir()]) == 1
+
+
+def test_a_tag_is_not_a_commit(source, origin, tmp_path):
+    git(origin, "tag", "-a", "v1", "-m", "one")
+    with pytest.raises(SourceUnavailable, match="is a tag, not a commit"):
+        source.checkout(ref(origin, git(origin, "rev-parse", "v1")), tmp_path / "out")

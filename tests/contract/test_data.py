@@ -64,6 +64,12 @@ class S3Remote:
         return self.client.get_object(Bucket=BUCKET, Key=self._key(oid))["Body"].read()
 
 
+@pytest.fixture(autouse=True)
+def nobodys_configuration(monkeypatch):
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", "/not/there")
+    monkeypatch.setenv("DVC_SYSTEM_CONFIG_DIR", "/not/there")
+
+
 @pytest.fixture(scope="session")
 def s3():
     import boto3
@@ -330,8 +336,8 @@ def test_a_relative_folder_is_relative_to_the_original_repository(tmp_path, fold
 def test_without_a_remote_the_fix_is_said(source, local, folder):
     track(local, folder, "a", b"a")
     (local / ".dvc/config").write_text("")
-    gap = source.missing(local, source.plan(local, None))[0]
-    assert "dvc remote add" in gap.fix
+    gap = source.plan(local, None).gaps[0]
+    assert ("dvc remote add" in gap.fix, gap.detail[:2]) == (True, "a:")
 
 
 def test_no_dvc_at_all_is_an_empty_plan(source, tmp_path):
@@ -527,3 +533,42 @@ def test_what_dvc_itself_made_is_understood(source, tmp_path):
     assert (clean / "table.csv").read_bytes() == b"1\r\n2\n"
     plan = source.plan(clean, None)
     assert (plan.made, source.missing(clean, plan)) == (("m",), ())
+
+
+def test_two_files_for_one_path_are_refused(source, local, folder):
+    track(local, folder, "a", b"a")
+    track_folder(local, folder, "d", {"x": b"x"})
+    shutil.copy(local / "a.dvc", local / "z.dvc")
+    _dvc_file(local, "d/x", {"md5": md5(b"a"), "size": 1})
+    with pytest.raises(SourceUnavailable) as error:
+        source.fetch(local, source.plan(local, None))
+    assert error.value.reasons == (
+        "data path: a is tracked twice",
+        "data path: d/x is tracked twice",
+    )
+    assert not (local / "a").exists()
+
+
+def test_the_users_own_dvc_configuration_counts(source, local, folder, tmp_path, monkeypatch):
+    track(local, folder, "a", b"a")
+    (local / ".dvc/config").write_text("[core]\n    remote = private\n")
+    assert "no DVC remote 'private'" in str(source.missing(local, source.plan(local, None))[0])
+    (tmp_path / "mine").mkdir()
+    mine = folder.config.replace('store"', 'private"')
+    (tmp_path / "mine/config").write_text(mine)
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "mine"))
+    bring(source, local)
+
+
+def test_a_remote_without_its_package_says_what_to_install(source, local, folder):
+    track(local, folder, "a", b"a")
+    config = folder.config.replace(str(folder.root), "oss://bucket/dvc")
+    (local / ".dvc/config").write_text(config)
+    with pytest.raises(SourceUnavailable, match=r"pip install 'dvc\[oss\]'"):
+        bring(source, local)
+
+
+def test_a_broken_configuration_is_named(source, local, folder):
+    track(local, folder, "a", b"a")
+    (local / ".dvc/config").write_text("[core\nremote")
+    assert "cannot be read" in str(source.plan(local, None).gaps[0])
