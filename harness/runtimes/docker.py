@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ from harness.runtimes.base import Availability, Environment, EnvironmentSpec, Jo
 from harness.runtimes.docker_box import LABEL, Box, orphaned
 from harness.runtimes.docker_build import Builder
 
+SOCKET = "unix:///var/run/docker.sock"
 START = "start the engine, or point DOCKER_HOST at one that answers; or use --runtime venv"
 LIMITS = {
     "MemoryLimit": "memory",
@@ -44,6 +47,7 @@ class DockerRuntime:
             raise UsageError(msg, "pip install docker, or use --runtime venv") from error
         client = None
         try:
+            knock(os.environ.get("DOCKER_HOST") or SOCKET)
             client = docker.from_env(timeout=600)
             client.api.version()
         except Exception as error:  # docker-py lets urllib3 and OS errors through
@@ -116,3 +120,10 @@ class DockerRuntime:
                     thing.remove(force=True)
                 except docker.errors.APIError:
                     continue  # another harness reaps at the same time
+
+
+def knock(address: str) -> None:
+    """Raise OSError at once where nothing listens on a Unix socket."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.connect(address.removeprefix("unix://"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
@@ -11,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock
+
 from harness import files
-from harness.errors import InfrastructureError
+from harness.errors import HarnessError, InfrastructureError
 from harness.model import EnvironmentRecord, Gap
 from harness.runtimes import base as fixed
-from harness.runtimes import docker_image, oci
+from harness.runtimes import docker_image, locks, oci, packages
 from harness.runtimes.base import Environment, EnvironmentSpec, Sink
-from harness.runtimes.docker_base import Bases
+from harness.runtimes.docker_base import Bases, Interpreter
 from harness.runtimes.docker_kept import recall, remember
 
 FORMAT = 1  # of the layer: another number makes every environment anew
@@ -35,8 +38,17 @@ class Builder:
         inside = (spec.checkout / reference).exists()
         gaps = [] if inside else list(self.bases.missing(reference))
         if not spec.image and not gaps:
-            gaps += self._packages_missing(spec)
+            gaps += self._unlocked(spec)
         return tuple(gaps)
+
+    def _unlocked(self, spec: EnvironmentSpec) -> tuple[Gap, ...]:
+        """Return why the lock cannot be used; which wheels exist is found out when fetching."""
+        target = locks.Target(spec.python, "2.17", platform.machine())
+        try:
+            locks.read(spec.checkout / spec.lock, target)
+        except HarnessError as error:
+            return (Gap("package lock", error.message, error.hint),)
+        return ()
 
     def build(self, spec: EnvironmentSpec, sink: Sink) -> Environment:
         """Build the environment, or take the image that an earlier build left in the engine."""
@@ -51,28 +63,50 @@ class Builder:
         record = recall(kept, spec.lock)
         if record and self.bases.present(record.image):
             return Environment(record, record.image, cached=True)
-        record = EnvironmentRecord("docker", spec.lock, lock, python.version, base=below)
-        record = self._assemble(spec, record, python, sink)
-        remember(kept, record)
+        with (
+            FileLock(kept.with_suffix(".lock"), mode=0o600),
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            record = EnvironmentRecord("docker", spec.lock, lock, python.version, base=below)
+            record = self._assemble(spec, record, python, Path(folder, "env"), sink)
+            remember(kept, record)
         return Environment(record, record.image)
+
+    def _assemble(
+        self, spec: EnvironmentSpec, record: EnvironmentRecord, python: Interpreter,
+        tree: Path, sink: Sink,
+    ) -> EnvironmentRecord:  # fmt: skip
+        """Install the locked packages into `tree`, and load it into the engine as a layer."""
+        target = locks.Target(python.version, python.glibc, python.machine)
+        locked = locks.read(spec.checkout / spec.lock, target)
+        wheels = packages.fetch(locked, target, self.home, sink)
+        sink(f"installing {len(wheels)} packages on {record.base[:19]}")
+        packages.assemble(wheels, python.executable, python.version, tree, self.home)
+        image = lay(self.bases, record.base, tree, record.lock_sha256)
+        return replace(
+            record,
+            image=image,
+            content_digest=packages.content_digest(tree),
+            inventory=packages.inventory(tree),
+        )
 
 
 def lay(bases: Bases, below: str, tree: Path, key: str) -> str:
     """Lay a tree as one layer at the environment's path on a base; return the image's id."""
-    platform = bases.platform(below)
+    under = bases.platform(below)
     layer = oci.layer(tree, fixed.ENV.lstrip("/"))
-    path = next((e[5:] for e in platform.env if e.startswith("PATH=")), "/usr/bin:/bin")
-    env = [e for e in platform.env if not e.startswith("PATH=")]
-    platform = replace(platform, env=(*env, f"PATH={fixed.ENV}/bin:{path}"))
-    config = oci.image_config(platform, [layer], {"Cmd": ["python3"]}, "locked packages")
+    path = next((e[5:] for e in under.env if e.startswith("PATH=")), "/usr/bin:/bin")
+    env = [e for e in under.env if not e.startswith("PATH=")]
+    under = replace(under, env=(*env, f"PATH={fixed.ENV}/bin:{path}"))
+    config = oci.image_config(under, [layer], {"Cmd": ["python3"]}, "locked packages")
     own = f"sha256:{layer.sha256}"
-    ids = [*platform.diff_ids, own]
+    ids = [*under.diff_ids, own]
     image = f"sha256:{oci.blob(config).sha256}"
     if not bases.present(image):
         tag = f"repro-harness/env:{key[:16]}"
         if load(bases, oci.archive(config, ids, {own: layer}, tag)):
             with tempfile.TemporaryFile() as file:
-                layers = saved_layers(bases, below, file, platform.diff_ids)
+                layers = saved_layers(bases, below, file, under.diff_ids)
                 if error := load(bases, oci.archive(config, ids, {**layers, own: layer}, tag)):
                     msg = f"the engine does not load the environment's image: {error}"
                     raise InfrastructureError(msg, "see the engine's log")
