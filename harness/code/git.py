@@ -70,24 +70,26 @@ class GitSource:
 
         Bytes are the committed ones: no filter, no line-end conversion, no `export-subst`.
         Submodules and git-lfs files are brought the same way. Nothing is left behind on failure.
+        An address that is a plain folder comes back as `file://…`.
         """
         if destination.exists() and any(destination.iterdir()):
             raise UsageError(f"{destination} is not empty", "check out into an empty folder")
         try:
-            tree = self._export(self._mirror(ref), ref.commit, destination, 0)
+            mirror = self._mirror(ref)
+            tree = self._export(mirror, ref.commit, destination, 0)
             if ref.tree and ref.tree != tree:
                 message = f"commit {ref.commit} has tree {tree}, not the recorded {ref.tree}"
                 raise SourceUnavailable(message)
         except BaseException:
             shutil.rmtree(destination, ignore_errors=True)
             raise
-        return CodeRef(ref.url, ref.commit, tree, ref.folder)
+        return CodeRef(mirror.url, ref.commit, tree, ref.folder)
 
     def _mirror(self, ref: CodeRef) -> Mirror:
         if not _COMMIT.fullmatch(ref.commit):
             message = f"{ref.commit[:80]!r} is not a full commit id"
             raise SourceUnavailable(message, hint="record 40 (or 64) hexadecimal digits")
-        url = urls.checked(ref.url, self._allowed)
+        url = urls.absolute(urls.checked(ref.url, self._allowed), Path.cwd())
         return Mirror(self._home, url, self._allowed, len(ref.commit))
 
     def _export(self, mirror: Mirror, commit: str, destination: Path, depth: int) -> str:

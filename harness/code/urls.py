@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -56,6 +57,13 @@ def local(url: str) -> Path | None:
     if url.startswith("file://"):
         return Path(unquote(urlsplit(url).path))
     return Path(url) if url.startswith("/") else None
+
+
+def absolute(url: str, base: Path) -> str:
+    """Return a folder's address as `file://` with its whole path: a relative one means nothing."""
+    if scheme(url) == "file" and not _SCHEME.match(url):
+        return of_folder(Path(os.path.normpath(base / url)))
+    return url
 
 
 def of_folder(path: Path) -> str:

@@ -80,7 +80,7 @@ class WorkingCopy:
         except GitFailed:
             gap = Gap("remote", f"remote {remote!r} has no address", "git remote set-url")
             return urls.of_folder(self.root), (gap,)
-        url = self._absolute(raw)
+        url = urls.absolute(raw, self.root)
         gaps = []
         if not having:
             fix = f"git push {remote}"
@@ -97,12 +97,6 @@ class WorkingCopy:
             if self.git.ok("config", "--get", f"branch.{branch}.remote"):
                 upstream = self.git.text("config", "--get", f"branch.{branch}.remote")
         return next((r for r in (upstream, "origin") if r in remotes), remotes[0])
-
-    def _absolute(self, url: str) -> str:
-        """Return a folder's address as `file://`: a relative one means nothing elsewhere."""
-        if urls.scheme(url) == "file" and "://" not in url:
-            return urls.of_folder(Path(os.path.normpath(self.root / url)))
-        return url
 
     def _lfs(self) -> tuple[Gap, ...]:
         if shutil.which("git-lfs"):

@@ -120,6 +120,7 @@ class DvcSource:
         Raises: SourceUnavailable naming each object that is missing or corrupt, and where;
         InfrastructureError when this machine's disk is full.
         """
+        self._store.sweep()
         gaps: list[Gap] = []
         files: list[tuple[Remote, DataObject]] = []
         for remote, objects in self._by_remote(checkout, plan.objects, gaps):
@@ -231,17 +232,20 @@ def _land(source: Path, o: DataObject, checkout: Path) -> tuple[DataObject | Non
 def _each(work: Callable[[S], T], items: Iterable[S], gaps: list[Gap]) -> list[T]:
     """Do the work for all items side by side; what cannot be had becomes a gap, by name."""
     results: list[T] = []
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
         for future in [pool.submit(work, i) for i in items]:
             try:
                 results.append(future.result())
             except SourceUnavailable as error:
                 gaps.append(Gap("data", error.message, error.hint))
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    message = "the disk is full while data is brought in"
-                    raise InfrastructureError(message, "make room and try again") from error
-                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = "the disk is full while data is brought in"
+            raise InfrastructureError(message, "make room and try again") from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for what runs, not for the queue
     return results
 
 

@@ -6,11 +6,14 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import SourceUnavailable
 from harness.files import digest
 
+_DAY = 86_400.0
 _FICLONE = 0x40049409  # linux/fs.h: share extents until one side writes
 
 
@@ -32,6 +35,13 @@ class Store:
         handle, name = tempfile.mkstemp(dir=folder)
         os.close(handle)
         return Path(name)
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-done more than a day ago."""
+        for path in (self.root / "tmp").glob("*"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _DAY:
+                    path.unlink()
 
     def keep(self, temporary: Path, md5: str) -> None:
         """Make a proven file an object; whoever comes second replaces it by the same bytes."""

@@ -439,3 +439,10 @@ def test_a_tag_is_not_a_commit(source, origin, tmp_path):
     git(origin, "tag", "-a", "v1", "-m", "one")
     with pytest.raises(SourceUnavailable, match="is a tag, not a commit"):
         source.checkout(ref(origin, git(origin, "rev-parse", "v1")), tmp_path / "out")
+
+
+def test_a_plain_folder_is_an_address_too(source, origin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i, url in enumerate(("./origin", str(origin))):
+        wanted = CodeRef(url, git(origin, "rev-parse", "HEAD"))
+        assert source.checkout(wanted, tmp_path / f"out{i}").url == origin.as_uri()

@@ -572,3 +572,88 @@ def test_a_broken_configuration_is_named(source, local, folder):
     track(local, folder, "a", b"a")
     (local / ".dvc/config").write_text("[core\nremote")
     assert "cannot be read" in str(source.plan(local, None).gaps[0])
+
+
+@pytest.fixture
+def http(folder):
+    import functools
+    import threading
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder.root))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_web_server_is_a_remote(source, local, folder, http):
+    (local / ".dvc/config").write_text(folder.config.replace(str(folder.root), http))
+    track(local, folder, "a", b"a")
+    track_folder(local, folder, "d", {"x": b"x"})
+    gone = track(local, folder, "gone", b"gone")
+    folder.drop(gone)
+    plan = source.plan(local, None)
+    assert ["gone (md5" in str(g) for g in source.missing(local, plan)] == [True]
+    with pytest.raises(SourceUnavailable, match="gone"):
+        source.fetch(local, plan)
+    folder.put(gone, b"gone")
+    assert len(source.fetch(local, plan)) == 3
+
+
+def test_objects_where_dvc_2_kept_them_are_found(source, local, folder):
+    oid = track(local, folder, "a", b"a")
+    (folder.root / oid[:2]).mkdir()
+    old = folder.root / oid[:2] / oid[2:]
+    (folder.root / "files/md5" / oid[:2] / oid[2:]).rename(old)
+    assert source.missing(local, source.plan(local, None)) == ()
+    bring(source, local)
+
+
+def test_a_read_only_remote_stays_as_it_is(source, local, folder):
+    oid = track(local, folder, "a", b"a")
+    path = folder.root / "files/md5" / oid[:2] / oid[2:]
+    before = path.stat()
+    folder.put(md5(b"b"), b"evil")
+    _dvc_file(local, "b", {"md5": md5(b"b"), "size": 1})
+    with pytest.raises(SourceUnavailable):
+        bring(source, local)
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_mode, after.st_nlink) == (
+        before.st_mtime_ns,
+        before.st_mode,
+        before.st_nlink,
+    )
+    assert sorted(p.name for p in folder.root.rglob("*") if p.is_file()) == sorted(
+        [oid[2:], md5(b"b")[2:]]
+    )
+
+
+def test_many_fetches_at_once_share_one_cache(tmp_path, local, folder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    track_folder(local, folder, "d", {f"{i}": b"%d" % i for i in range(50)})
+    copies = [shutil.copytree(local, tmp_path / f"copy{i}") for i in range(4)]
+    home = tmp_path / "home"
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda c: bring(DvcSource(home), c), copies))
+    assert all(g == got[0] for g in got)
+    assert not list((home / "dvc/tmp").iterdir())
+
+
+def test_what_a_killed_fetch_left_behind_is_swept(source, local, folder, tmp_path):
+    tmp = tmp_path / "home/dvc/tmp"
+    tmp.mkdir(parents=True)
+    (tmp / "old").write_text("x")
+    (tmp / "new").write_text("x")
+    os.utime(tmp / "old", (1, 1))
+    track(local, folder, "a", b"a")
+    bring(source, local)
+    assert [p.name for p in tmp.iterdir()] == ["new"]
