@@ -1,168 +1,162 @@
-"""Locks of three formats read as the same thing: pinned names with hashes, and nothing else."""
+"""A lock file of any supported format -> hashed requirements for one target."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-import tempfile
-import tomllib
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
-from packaging.pylock import Package, Pylock, PylockValidationError, is_valid_pylock_path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from harness.errors import IncompleteLineage, UsageError
 
-LIMIT = 32 << 20
-HASH = re.compile(r"\s--hash[=\s]\s*")
-SHA256 = re.compile(r"sha256:([0-9a-fA-F]{64})")
-HARMLESS = ("--require-hashes", "--only-binary", "--prefer-binary")
-RELOCK = "lock again with hashes: uv pip compile --generate-hashes requirements.in"
+MAX_BYTES = 32 << 20
+_HASH = re.compile(r"--hash[= ](sha256:[0-9a-f]{64})(?=\s|$)")
+_ANY_HASH = re.compile(r"--hash[= ]\S+")
 
 
 @dataclass(frozen=True)
-class Pin:
-    """One locked distribution: `==` version, sha256 hashes, and the marker it applies under."""
+class Target:
+    """The interpreter that the packages are for: `3.11.7`, glibc `2.36`, machine `x86_64`."""
+
+    version: str
+    glibc: str
+    machine: str
+
+    @property
+    def minor(self) -> str:
+        """Return `3.11`."""
+        return ".".join(self.version.split(".")[:2])
+
+    def markers(self) -> dict[str, str]:
+        """Return the environment that markers are evaluated in (PEP 508)."""
+        return {
+            "python_version": self.minor,
+            "python_full_version": self.version,
+            "implementation_name": "cpython",
+            "implementation_version": self.version,
+            "platform_python_implementation": "CPython",
+            "os_name": "posix",
+            "sys_platform": "linux",
+            "platform_system": "Linux",
+            "platform_machine": self.machine,
+            "platform_release": "",
+            "platform_version": "",
+            "extra": "",
+        }
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One locked distribution: its name, exact version, and the sha256 of every file allowed."""
 
     name: str
     version: str
     hashes: tuple[str, ...]
-    marker: str = ""
-
-    def applies(self, environment: Mapping[str, str]) -> bool:
-        """Return whether the pin is for the target that `environment` describes."""
-        if not self.marker:
-            return True
-        groups: dict[str, Any] = {"extras": frozenset(), "dependency_groups": frozenset()}
-        try:
-            return Marker(self.marker).evaluate({**environment, **groups}, context="lock_file")
-        except (UndefinedEnvironmentName, InvalidMarker) as error:
-            raise UsageError(f"marker of {self.name} cannot be read: {error}", RELOCK) from error
 
     def line(self) -> str:
-        """Return the pin as a line of a requirements file, without its marker."""
-        hashes = "".join(f" --hash=sha256:{h}" for h in self.hashes)
-        return f"{self.name}=={self.version}{hashes}"
+        """Return it as a line of a requirements file."""
+        return " ".join([f"{self.name}=={self.version}", *(f"--hash={h}" for h in self.hashes)])
 
 
-def read(path: Path) -> tuple[Pin, ...]:
-    """Return every pin of a `requirements.lock`, `pylock.toml` or `uv.lock`.
+def read(path: Path, target: Target) -> tuple[Locked, ...]:
+    """Return what a lock asks for on `target`, by name.
 
-    Raises: IncompleteLineage when it is missing, or a package has no hash or no one version;
-    UsageError when it cannot be read, or tries to say where packages come from.
+    Raises: UsageError for a file that is no lock; IncompleteLineage for an entry that has no
+    exact version or no sha256.
     """
-    if path.is_symlink() or not path.is_file():
-        msg = f"the lock {path.name} is not a file of the commit"
-        raise IncompleteLineage(msg, hint="commit the lock that [environment] names")
-    if path.stat().st_size > LIMIT:
-        raise UsageError(f"the lock {path.name} is larger than {LIMIT} bytes", RELOCK)
+    if not path.is_file() or path.is_symlink():
+        raise IncompleteLineage(
+            f"{path.name}: no such lock in the repository", hint="harness init writes one"
+        )
+    if path.stat().st_size > MAX_BYTES:
+        raise UsageError(f"{path.name}: larger than {MAX_BYTES} bytes", "lock only what is used")
     if path.name == "uv.lock":
-        return _requirements(_exported(path), path.name)
+        text = _exported(path)
+    elif path.name.startswith("pylock") and path.suffix == ".toml":
+        return _sorted(_pylock(path, target))
+    else:
+        text = path.read_text(errors="replace")
+    return _sorted(_requirements(text, path.name, target))
+
+
+def _sorted(found: Iterator[Locked]) -> tuple[Locked, ...]:
+    by_name: dict[str, Locked] = {}
+    for item in found:
+        if item.name in by_name and by_name[item.name] != item:
+            raise UsageError(f"the lock has two versions of {item.name}", "lock again")
+        by_name[item.name] = item
+    return tuple(by_name[name] for name in sorted(by_name))
+
+
+def _requirements(text: str, where: str, target: Target) -> Iterator[Locked]:
+    joined = re.sub(r"\\\r?\n", " ", text)
+    for raw in joined.splitlines():
+        line = re.sub(r"(^|\s)#.*$", "", raw).strip()
+        if not line:
+            continue
+        if line.startswith("-"):
+            raise UsageError(
+                f"{where}: {line[:80]!r}: a lock may not choose indexes or other files",
+                "remove the line; indexes are the operator's pip or uv configuration",
+            )
+        hashes = tuple(sorted(set(_HASH.findall(line))))
+        yield from _one(_ANY_HASH.sub("", line).strip(), hashes, where, target)
+
+
+def _one(text: str, hashes: tuple[str, ...], where: str, target: Target) -> Iterator[Locked]:
     try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the lock {path.name} is not UTF-8 text", RELOCK) from error
-    if is_valid_pylock_path(path):
-        return _pylock(text, path.name)
-    return _requirements(text, path.name)
-
-
-def _requirements(text: str, name: str) -> tuple[Pin, ...]:
-    pins = [pin for line in _logical(text) if (pin := _pin(line, name))]
-    return _complete(pins, name)
-
-
-def _logical(text: str) -> Iterable[str]:
-    lines = (re.sub(r"(^|\s)#.*$", "", line) for line in text.splitlines())
-    joined = re.sub(r"\\[ \t]*\n", " ", "\n".join(lines))
-    return (stripped for line in joined.splitlines() if (stripped := line.strip()))
-
-
-def _pin(line: str, name: str) -> Pin | None:
-    if line.startswith(HARMLESS):
-        return None
-    what, *hashes = HASH.split(line)
-    if what.startswith("-") or "://" in what or what.startswith((".", "/")) or " -" in what:
-        msg = f"{name}: {what[:120]!r} is not a pinned package: a lock cannot say where to look"
-        raise UsageError(msg, "remove it; indexes come from this machine's pip or uv settings")
-    try:
-        requirement = Requirement(what)
+        wanted = Requirement(text)
     except InvalidRequirement as error:
-        raise UsageError(f"{name}: {what[:120]!r} cannot be read: {error}", RELOCK) from error
-    exact = [s.version for s in requirement.specifier if s.operator in {"==", "==="}]
-    version = exact[0] if len(exact) == len(requirement.specifier) == 1 else ""
-    found = tuple(m[1].lower() for h in hashes if (m := SHA256.fullmatch(h.strip())))
-    marker = str(requirement.marker or "")
-    return Pin(canonicalize_name(requirement.name), version.replace("*", ""), found, marker)
+        raise UsageError(f"{where}: {text[:80]!r}: {error}", "lock again") from None
+    if wanted.marker and not wanted.marker.evaluate(target.markers()):
+        return
+    pins = [s for s in wanted.specifier if s.operator == "==" and not s.version.endswith(".*")]
+    if wanted.url or len(wanted.specifier) != 1 or not pins:
+        raise IncompleteLineage(
+            f"{where}: {text[:80]!r} is not pinned to one version",
+            hint="uv pip compile --generate-hashes pins everything",
+        )
+    if not hashes:
+        raise IncompleteLineage(
+            f"{where}: {wanted.name} has no sha256",
+            hint="uv pip compile --generate-hashes adds them",
+        )
+    yield Locked(canonicalize_name(wanted.name), pins[0].version, hashes)
 
 
-def _complete(pins: Iterable[Pin], name: str) -> tuple[Pin, ...]:
-    ordered = tuple(sorted(pins, key=lambda p: (p.name, p.version, p.marker)))
-    loose = tuple(f"{p.name}: no one version" for p in ordered if not p.version)
-    bare = tuple(f"{p.name}: no sha256" for p in ordered if not p.hashes)
-    if loose or bare:
-        some = "; ".join((*loose, *bare)[:5])
-        raise IncompleteLineage(f"the lock {name} is incomplete: {some}", (*loose, *bare), RELOCK)
-    return ordered
+def _pylock(path: Path, target: Target) -> Iterator[Locked]:
+    import tomllib
 
+    from packaging.pylock import Pylock, PylockValidationError
 
-def _pylock(text: str, name: str) -> tuple[Pin, ...]:
     try:
-        lock = Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as error:
-        raise UsageError(f"the lock {name} cannot be read: {error}", RELOCK) from error
-    return _complete((_locked(package, name) for package in lock.packages), name)
-
-
-def _locked(package: Package, name: str) -> Pin:
-    if package.vcs or package.directory or package.archive:
-        msg = f"{name}: {package.name} comes from a folder, an archive or version control"
-        raise UsageError(msg, "lock a published wheel of it instead")
-    if not package.wheels:
-        msg = f"{name}: {package.name} has no wheel, only a source distribution"
-        raise IncompleteLineage(msg, hint="lock a version that has wheels, or publish one")
-    hashes = tuple(
-        sorted(w.hashes["sha256"].lower() for w in package.wheels if "sha256" in w.hashes)
-    )
-    version, marker = str(package.version or ""), str(package.marker or "")
-    return Pin(canonicalize_name(package.name), version, hashes, marker)
+        lock = Pylock.from_dict(tomllib.loads(path.read_text()))
+    except (PylockValidationError, ValueError) as error:
+        raise UsageError(f"{path.name}: {error}", "lock again") from None
+    for package in lock.packages:
+        if package.marker and not package.marker.evaluate(target.markers()):
+            continue
+        sums = {w.hashes.get("sha256") for w in package.wheels or ()} - {None}
+        hashes = tuple(sorted(f"sha256:{h}" for h in sums))
+        if package.version is None or not hashes:
+            raise IncompleteLineage(
+                f"{path.name}: {package.name} has no wheel with a sha256",
+                hint="only wheels are installed: lock a version that has one",
+            )
+        yield Locked(canonicalize_name(package.name), str(package.version), hashes)
 
 
 def _exported(path: Path) -> str:
-    """Return a uv lock as requirements; uv sees copies of two files and no network."""
-    project = path.with_name("pyproject.toml")
-    if project.is_symlink() or not project.is_file():
-        msg = "uv.lock has no pyproject.toml beside it"
-        raise IncompleteLineage(msg, hint="commit both, or export a requirements.lock with hashes")
-    with tempfile.TemporaryDirectory() as folder:
-        for file in (path, project):
-            shutil.copyfile(file, Path(folder, file.name))
-        command = [
-            uv(), "export", "--frozen", "--offline", "--no-config", "--no-python-downloads",
-            "--no-emit-project", "--no-header", "--no-annotate", "--quiet",
-            "--format", "requirements-txt", "--directory", folder,
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "uv", "export", "--frozen", "--offline", "--no-emit-project"]
+    command += ["--format", "requirements-txt", "--no-header", "--no-annotate", "--no-config", "-q"]
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
     if done.returncode:
-        msg = f"uv.lock cannot be read: {done.stderr.strip()[-400:]}"
-        raise UsageError(msg, "run `uv lock`, or export a requirements.lock with hashes")
+        raise UsageError(
+            f"{path.name}: uv cannot read it: {done.stderr.strip()[-500:]}", "run uv lock again"
+        )
     return done.stdout
-
-
-def uv() -> str:
-    """Return the uv that is installed beside us, else the one on PATH."""
-    from uv import find_uv_bin
-
-    try:
-        return str(find_uv_bin())
-    except FileNotFoundError:
-        found = shutil.which("uv")
-    if found is None:
-        raise UsageError("uv is not installed", "pip install uv")
-    return found

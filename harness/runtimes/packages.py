@@ -1,217 +1,271 @@
-"""Locked wheels brought by hash into a shared cache: the only step of a build with network."""
+"""Locked packages: fetched by hash as wheels, installed without network into a movable tree."""
 
 from __future__ import annotations
 
+import contextlib
+import email.parser
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
-from packaging import markers, tags
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from harness import files
-from harness.errors import HarnessError, IncompleteLineage, SourceUnavailable, UsageError
-from harness.model import Gap
-from harness.runtimes import locks
-from harness.runtimes.base import Sink
-from harness.runtimes.indexes import pip_flags
-from harness.runtimes.locks import Pin
-from harness.runtimes.wheels import assemble, content_digest, inventory
+from harness.errors import InfrastructureError, SourceUnavailable
+from harness.files import digest, walk, write_atomic
+from harness.model import Package
+from harness.runtimes.base import ENV, Sink
+from harness.runtimes.locks import Locked, Target
 
-__all__ = ["Target", "assemble", "content_digest", "fetch", "inventory", "missing"]
+EPOCH = 315532800
+# What an installer writes about itself or about where the wheel lay, and no training reads.
+_VOLATILE = {"direct_url.json", "uv_cache.json", "INSTALLER", "REQUESTED", "RECORD"}
+_UV_TO_PIP = {
+    "UV_FIND_LINKS": "--find-links",
+    "UV_EXTRA_INDEX_URL": "--extra-index-url",
+    "UV_INDEX": "--extra-index-url",
+}
 
-FORMAT = 1
-LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-OLDEST = {"x86_64": 5, "i686": 5}
 
+def fetch(locked: tuple[Locked, ...], target: Target, home: Path, sink: Sink) -> tuple[Path, ...]:
+    """Return the wheels of a lock from the content-addressed cache, filled where it lacks some.
 
-@dataclass(frozen=True)
-class Target:
-    """What the wheels are for: full interpreter version, machine, and glibc (`2.36`).
+    The only step with network. pip fetches, so that its own configuration (indexes, links,
+    proxy, certificates) holds; what uv is told by its variables is passed on.
 
-    Without a glibc it is this machine's own platform.
+    Raises: SourceUnavailable naming the packages that cannot be had with a locked hash.
     """
-
-    version: str
-    machine: str
-    glibc: str = ""
-
-    @property
-    def minor(self) -> str:
-        """Return the version as wheels name it: `3.11`."""
-        return ".".join(self.version.split(".")[:2])
-
-    def platforms(self) -> tuple[str, ...]:
-        """Return the platform tags that fit, best first."""
-        if not self.glibc:
-            return tuple(tags.platform_tags())
-        newest = int(self.glibc.split(".")[1])
-        found = []
-        for minor in range(newest, OLDEST.get(self.machine, 17) - 1, -1):
-            found.append(f"manylinux_2_{minor}_{self.machine}")
-            if minor in LEGACY:
-                found.append(f"{LEGACY[minor]}_{self.machine}")
-        return (*found, f"linux_{self.machine}")
-
-    def environment(self) -> dict[str, str]:
-        """Return what markers of the lock are evaluated with."""
-        known = {str(k): str(v) for k, v in markers.default_environment().items()}
-        known.update(
-            python_version=self.minor,
-            python_full_version=self.version,
-            implementation_version=self.version,
-            platform_machine=self.machine,
-            implementation_name="cpython",
-            platform_python_implementation="CPython",
-        )
-        if self.glibc:
-            known.update(os_name="posix", sys_platform="linux", platform_system="Linux")
-            known.update(platform_release="", platform_version="")
-        return known
-
-
-def fetch(lock: Path, target: Target, home: Path, sink: Sink) -> tuple[Path, ...]:
-    """Return the wheels of a lock for a target; a second call touches no network.
-
-    Raises: SourceUnavailable when a package is gone or its hash changed, IncompleteLineage when
-    it has no wheel or no hash, UsageError when the lock cannot be read.
-    """
-    pins = _wanted(lock, target)
-    cache = home / "wheels"
-    known = cache / "index" / f"{_key(pins, target)}.json"
-    known.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(known.with_suffix(".lock")):
-        wheels = _cached(cache, known)
-        if wheels is None:
-            sink(f"fetching {len(pins)} packages, wheels only, by hash")
-            wheels = _download(pins, target, cache, sink) if pins else ()
-            names = [[w.parent.name, w.name] for w in wheels]
-            files.write_atomic(known, json.dumps(names).encode())
+    store = home / "wheels"
+    store.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(
+        "\n".join([*(p.line() for p in locked), repr(target.markers())]).encode()
+    ).hexdigest()
+    index = store / "index" / f"{key}.json"
+    with FileLock(store / ".lock"):
+        if (kept := _kept(index, store)) is not None:
+            return kept
+        sink(f"fetching {len(locked)} packages")
+        with tempfile.TemporaryDirectory(dir=store) as folder:
+            missing = [p for p in locked if not _have(store, p, target)]
+            if missing:
+                _download(missing, target, Path(folder), sink)
+            _keep(Path(folder), store, {h for p in missing for h in p.hashes})
+        wheels = tuple(w for p in locked if (w := _have(store, p, target)))
+        if len(wheels) != len(locked):
+            names = [p.name for p in locked if not _have(store, p, target)]
+            raise SourceUnavailable(f"no wheel with a locked hash of: {', '.join(names)}")
+        write_atomic(index, json.dumps([str(w.relative_to(store)) for w in wheels]).encode())
     return wheels
 
 
-def missing(lock: Path, target: Target, home: Path) -> tuple[Gap, ...]:
-    """Return what of a lock can no longer be had; downloads no package."""
-    try:
-        pins = _wanted(lock, target)
-        cache = home / "wheels"
-        known = cache / "index" / f"{_key(pins, target)}.json"
-        if not pins or _cached(cache, known, proved=False) is not None:
-            return ()
-    except UsageError:
-        raise
-    except HarnessError as error:
-        reasons = getattr(error, "reasons", (error.message,))
-        return tuple(Gap("package", reason, error.hint) for reason in reasons)
-    return _not_offered(pins, target)
-
-
-def _wanted(lock: Path, target: Target) -> tuple[Pin, ...]:
-    environment = target.environment()
-    return tuple(p for p in locks.read(lock) if p.applies(environment))
-
-
-def _key(pins: Iterable[Pin], target: Target) -> str:
-    parts = [FORMAT, target.version, target.platforms(), [p.line() for p in pins]]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _cached(cache: Path, known: Path, proved: bool = True) -> tuple[Path, ...] | None:
-    """Return the wheels that an earlier fetch found, if all are still there, and hashed again."""
-    if not known.exists():
+def _kept(index: Path, store: Path) -> tuple[Path, ...] | None:
+    if not index.exists():
         return None
-    wheels = tuple(cache / digest / name for digest, name in json.loads(known.read_bytes()))
-    for wheel in wheels:
-        if not wheel.is_file():
-            return None
-        if proved and files.digest(wheel)[0] != wheel.parent.name:
-            wheel.unlink()
-            return None
-    return wheels
+    wheels = tuple(store / name for name in json.loads(index.read_bytes()))
+    return wheels if all(w.is_file() for w in wheels) else None
 
 
-def _download(pins: tuple[Pin, ...], target: Target, cache: Path, sink: Sink) -> tuple[Path, ...]:
-    with tempfile.TemporaryDirectory(dir=cache) as name:
-        folder = Path(name)
-        wheels = folder / "wheels"
-        wheels.mkdir()
-        failed = _pip(pins, target, folder, ["download", f"--dest={wheels}"], sink)
-        if failed:
-            raise _explained(failed, folder / "pip.log")
-        return tuple(sorted(_keep(w, pins, cache) for w in wheels.iterdir()))
+def _have(store: Path, package: Locked, target: Target) -> Path | None:
+    tags = {f"cp{target.minor.replace('.', '')}", "py3", "py2", "cp3"}
+    for value in package.hashes:
+        for wheel in (store / value.removeprefix("sha256:")).glob("*.whl"):
+            _, _, _, found = parse_wheel_filename(wheel.name)
+            if any(t.interpreter in tags or t.abi == "abi3" for t in found) and _runs(
+                {t.platform for t in found}, target
+            ):
+                return wheel
+    return None
 
 
-def _keep(wheel: Path, pins: Iterable[Pin], cache: Path) -> Path:
-    """Move a wheel to its place in the cache, once more proved by its hash."""
-    digest = files.digest(wheel)[0]
-    if wheel.suffix != ".whl" or not any(digest in p.hashes for p in pins):
-        msg = f"{wheel.name} does not have a hash of the lock"
-        raise SourceUnavailable(msg, hint="look at this machine's package index")
-    kept = cache / digest / wheel.name
-    kept.parent.mkdir(exist_ok=True)
-    wheel.chmod(0o444)
-    wheel.replace(kept)
-    return kept
+def _runs(platforms: set[str], target: Target) -> bool:
+    return bool(platforms & set(_platforms(target)) | platforms & {"any"})
 
 
-def _pip(
-    pins: Iterable[Pin], target: Target, folder: Path, command: list[str], sink: Sink
-) -> list[str]:
-    """Run pip for a target; return its last lines when it failed. It reads its own settings."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text("".join(f"{p.line()}\n" for p in pins))
-    arguments = [
-        sys.executable, "-m", "pip", *command, "--no-input", "--no-color", "--progress-bar=off",
-        "--disable-pip-version-check", f"--log={folder / 'pip.log'}", *pip_flags(),
-        "--require-hashes", "--no-deps", "--only-binary=:all:", f"--requirement={requirements}",
-        "--implementation=cp", f"--abi=cp{target.minor.replace('.', '')}",
-        f"--python-version={target.version}", *(f"--platform={p}" for p in target.platforms()),
-    ]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    tail: deque[str] = deque(maxlen=200)
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                tail.append(line.decode(errors="replace").rstrip())
-                sink(tail[-1])
-        except BaseException:
-            process.kill()
-            raise
-    return [*tail, "failed"] if process.returncode else []
+def _platforms(target: Target) -> Iterator[str]:
+    major, _, minor = target.glibc.partition(".")
+    for n in range(int(minor or 17), 4, -1):
+        yield f"manylinux_{major}_{n}_{target.machine}"
+    for name in ("manylinux2014", "manylinux2010", "manylinux1", "linux"):
+        yield f"{name}_{target.machine}"
 
 
-def _explained(tail: list[str], log: Path) -> HarnessError:
-    """Return the error that pip's words mean."""
-    text = "\n".join(tail)
+def _download(packages: list[Locked], target: Target, folder: Path, sink: Sink) -> None:
+    wanted = folder / "requirements.txt"
+    wanted.write_text("\n".join(p.line() for p in packages) + "\n")
+    short = target.minor.replace(".", "")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+    command += ["--only-binary=:all:", "--no-cache-dir", "--progress-bar=off", "--no-input"]
+    command += ["--disable-pip-version-check", "--implementation=cp", "-d", str(folder)]
+    command += [f"--python-version={target.minor}", f"--abi=cp{short}", "--abi=abi3", "--abi=none"]
+    command += [f"--platform={p}" for p in _platforms(target)]
+    command += [*_from_uv(), "-r", str(wanted)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        if "is ignored: it is neither" not in line:
+            lines.append(line.rstrip())
+            sink(line.rstrip())
+    if process.wait():
+        raise _refused(lines)
+
+
+def _from_uv() -> Iterator[str]:
+    for variable, flag in _UV_TO_PIP.items():
+        for value in os.environ.get(variable, "").replace(",", " ").split():
+            # uv allows `name=url` for an index.
+            yield f"{flag}={re.sub(r'^[A-Za-z0-9_-]+=', '', value)}"
+    default = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
+    if default:
+        yield f"--index-url={default}"
+
+
+def _refused(lines: list[str]) -> SourceUnavailable:
+    text = "\n".join(lines)
+    hint = "pip's configuration names the indexes; a package may have been withdrawn"
     if "DO NOT MATCH THE HASHES" in text:
-        found = re.search(r"HASHES FROM.*?\n\s*(\S+) ?(?:from|\().*?\n", text, re.DOTALL)
+        found = re.search(r"^\s+(\S+) from ", text, re.M)
         name = found[1] if found else "a package"
-        msg = f"{name} no longer has a hash of the lock"
-        return SourceUnavailable(msg, hint="compare the index with the lock; never relock to pass")
-    found = re.search(r"No matching distribution found for ([^\s(]+)", text)
-    if found is None:
-        msg = "packages cannot be fetched: " + " | ".join(tail[-4:-1])[-600:]
-        return SourceUnavailable(msg, hint="look at this machine's pip or uv settings and network")
-    name = found[1]
-    said = log.read_text(errors="replace") if log.exists() else ""
-    plain = re.escape(re.split(r"[=<>!~\[]", name)[0]).replace(r"\-", "[-_.]")
-    if re.search(rf"No binaries permitted for {plain}\b", said, re.IGNORECASE):
-        msg = f"{name} has no wheel for this environment, only a source distribution"
-        return IncompleteLineage(msg, hint="lock a version that has wheels, or publish one")
-    msg = f"{name} can no longer be had for this environment"
-    return SourceUnavailable(msg, hint="look at this machine's pip or uv settings and the index")
+        reason = f"{name}: what the index has no longer has a locked sha256"
+    elif found := re.search(
+        r"(?:No matching distribution found for|satisfies the requirement) (\S+)", text
+    ):
+        reason = f"{found[1]}: no wheel with a locked version for this target can be had"
+    else:
+        reason = "the packages cannot be fetched: " + " ".join(
+            line for line in lines[-4:] if "WARNING" not in line
+        )
+    return SourceUnavailable(reason, (reason,), hint)
 
 
-def _not_offered(pins: tuple[Pin, ...], target: Target) -> tuple[Gap, ...]:
-    """Return a gap when no index of this machine answers for a pin; brings nothing."""
-    return ()
+def _keep(folder: Path, store: Path, allowed: set[str]) -> None:
+    for wheel in sorted(folder.glob("*.whl")):
+        name = digest(wheel)[0]
+        if f"sha256:{name}" not in allowed:
+            raise SourceUnavailable(f"{wheel.name}: its sha256 is not in the lock")
+        place = store / name
+        place.mkdir(exist_ok=True)
+        wheel.replace(place / wheel.name)
+        (place / wheel.name).chmod(0o444)
+
+
+def assemble(wheels: Iterable[Path], executable: str, version: str, out: Path, home: Path) -> None:
+    """Install wheels without network into `out`, a virtual environment that may lie anywhere.
+
+    `executable` is the interpreter's path where the tree will be used, `version` its full
+    version. The same wheels give the same bytes, modes and times, whatever the machine.
+    """
+    minor = ".".join(version.split(".")[:2])
+    site = out / "lib" / f"python{minor}" / "site-packages"
+    site.mkdir(parents=True)
+    _install(tuple(wheels), minor, site, home)
+    _scripts(site, out / "bin")
+    for info in site.glob("*.dist-info"):
+        for name in _VOLATILE:
+            (info / name).unlink(missing_ok=True)
+        (info / "INSTALLER").write_text("repro-harness\n")
+    for cache in list(site.rglob("__pycache__")):
+        shutil.rmtree(cache)
+    _interpreter(out, executable, version)
+    _clamp(out)
+
+
+def _install(wheels: tuple[Path, ...], minor: str, site: Path, home: Path) -> None:
+    if not wheels:
+        return
+    with tempfile.TemporaryDirectory(dir=site.parents[2]) as folder:
+        links = Path(folder, "wheels")
+        links.mkdir()
+        pins = []
+        for wheel in wheels:
+            name, found, _, _ = parse_wheel_filename(wheel.name)
+            pins.append(f"{name}=={found}")
+            (links / wheel.name).symlink_to(wheel.resolve())
+        wanted = Path(folder, "pins.txt")
+        wanted.write_text("\n".join(pins) + "\n")
+        command = [sys.executable, "-m", "uv", "pip", "install", "-q", "--offline", "--no-index"]
+        command += ["--no-config", "--no-deps", "--find-links", str(links), "--link-mode=copy"]
+        command += ["--no-compile-bytecode", "--no-build", f"--python-version={minor}"]
+        command += ["--target", str(site), "-r", str(wanted)]
+        command += ["--cache-dir", str(home / "uv")]
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "VIRTUAL_ENV"))}
+        env["UV_PYTHON"] = sys.executable
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InfrastructureError(
+            f"the locked packages cannot be installed: {done.stderr.strip()[-800:]}",
+            "harness doctor; a lock that is not complete also ends here",
+        )
+
+
+def _scripts(site: Path, bin_folder: Path) -> None:
+    """Move console scripts to bin/, pointed at the interpreter's fixed place in the sandbox."""
+    bin_folder.mkdir(exist_ok=True)
+    found = site / "bin"
+    for script in sorted(found.iterdir()) if found.is_dir() else ():
+        content = script.read_bytes()
+        if content.startswith(b"#!") and b"python" in content[:300]:
+            shebang = re.compile(rb"\A#!/bin/sh\n'''exec' .*?\n' '''\n|\A#![^\n]*\n", re.S)
+            content = shebang.sub(f"#!{ENV}/bin/python\n".encode(), content, count=1)
+        (bin_folder / script.name).write_bytes(content)
+        (bin_folder / script.name).chmod(0o755)
+    if found.is_dir():
+        shutil.rmtree(found)
+
+
+def _interpreter(out: Path, executable: str, version: str) -> None:
+    minor = ".".join(version.split(".")[:2])
+    for name in ("python", "python3", f"python{minor}"):
+        (out / "bin" / name).symlink_to(executable)
+    home = os.path.dirname(executable)  # noqa: PTH120  (a path of the target, not of this machine)
+    (out / "pyvenv.cfg").write_text(
+        f"home = {home}\ninclude-system-site-packages = false\nversion = {version}\n"
+    )
+
+
+def _clamp(root: Path) -> None:
+    for folder, folders, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+            os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
+        for name in folders:
+            with contextlib.suppress(OSError):
+                Path(folder, name).chmod(0o755)
+                os.utime(Path(folder, name), (EPOCH, EPOCH))
+
+
+def content_digest(tree: Path) -> str:
+    """Return the sha256 over (path, executable bit, sha256) of every installed file, sorted.
+
+    What names the interpreter's place (links, pyvenv.cfg) is left out: the same lock gives the
+    same digest under every runtime.
+    """
+    total = hashlib.sha256()
+    for path in walk(tree):
+        if path == "pyvenv.cfg" or "__pycache__" in path:
+            continue
+        file = tree / path
+        mode = "x" if file.stat().st_mode & 0o100 else "-"
+        total.update(f"{path}\0{mode}\0{digest(file)[0]}\n".encode())
+    return total.hexdigest()
+
+
+def inventory(tree: Path) -> tuple[Package, ...]:
+    """Return name and version of every installed distribution, by name."""
+    found = {}
+    for path in tree.glob("lib/python*/site-packages/*.dist-info/METADATA"):
+        head = email.parser.HeaderParser().parsestr(path.read_text(errors="replace"))
+        name = canonicalize_name(head.get("Name") or path.parent.name)
+        found[name] = Package(name, head.get("Version") or "")
+    return tuple(found[name] for name in sorted(found))
