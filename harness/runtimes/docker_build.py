@@ -15,10 +15,10 @@ from typing import IO, Any
 from filelock import FileLock
 
 from harness import files
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import InfrastructureError, Unverifiable
 from harness.model import EnvironmentRecord, Gap
 from harness.runtimes import base as fixed
-from harness.runtimes import docker_image, locks, oci, packages
+from harness.runtimes import docker_image, oci, packages
 from harness.runtimes.base import Environment, EnvironmentSpec, Sink
 from harness.runtimes.docker_base import Bases, Interpreter
 from harness.runtimes.docker_kept import recall, remember
@@ -35,20 +35,22 @@ class Builder:
     def missing(self, spec: EnvironmentSpec) -> tuple[Gap, ...]:
         """Return what can no longer be had, without bringing any of it."""
         reference = spec.image or spec.base or self.operator_base
-        inside = (spec.checkout / reference).exists()
-        gaps = [] if inside else list(self.bases.missing(reference))
-        if not spec.image and not gaps:
-            gaps += self._unlocked(spec)
-        return tuple(gaps)
+        if (spec.checkout / reference).exists():
+            return () if spec.image else self._unlocked(spec, "")
+        return self.bases.missing(reference) or (
+            () if spec.image else self._unlocked(spec, self.bases.present(reference) or "")
+        )
 
-    def _unlocked(self, spec: EnvironmentSpec) -> tuple[Gap, ...]:
-        """Return why the lock cannot be used; which wheels exist is found out when fetching."""
-        target = locks.Target(spec.python, "2.17", platform.machine())
+    def _unlocked(self, spec: EnvironmentSpec, image: str) -> tuple[Gap, ...]:
+        """Return which locked packages are gone, for the interpreter of the base where known."""
+        target = packages.Target(spec.python, platform.machine(), "2.36")
         try:
-            locks.read(spec.checkout / spec.lock, target)
-        except HarnessError as error:
-            return (Gap("package lock", error.message, error.hint),)
-        return ()
+            if image:
+                python = self.bases.interpreter(image, spec.python)
+                target = packages.Target(python.version, python.machine, python.glibc)
+        except Unverifiable as error:
+            return (Gap("base image", error.message, error.hint),)
+        return packages.missing(spec.checkout / spec.lock, target, self.home)
 
     def build(self, spec: EnvironmentSpec, sink: Sink) -> Environment:
         """Build the environment, or take the image that an earlier build left in the engine."""
@@ -77,11 +79,10 @@ class Builder:
         tree: Path, sink: Sink,
     ) -> EnvironmentRecord:  # fmt: skip
         """Install the locked packages into `tree`, and load it into the engine as a layer."""
-        target = locks.Target(python.version, python.glibc, python.machine)
-        locked = locks.read(spec.checkout / spec.lock, target)
-        wheels = packages.fetch(locked, target, self.home, sink)
+        target = packages.Target(python.version, python.machine, python.glibc)
+        wheels = packages.fetch(spec.checkout / spec.lock, target, self.home, sink)
         sink(f"installing {len(wheels)} packages on {record.base[:19]}")
-        packages.assemble(wheels, python.executable, python.version, tree, self.home)
+        packages.assemble(wheels, python.executable, python.version, tree)
         image = lay(self.bases, record.base, tree, record.lock_sha256)
         return replace(
             record,

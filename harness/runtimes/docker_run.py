@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from harness.files import matches
@@ -19,8 +18,8 @@ from harness.runtimes import base
 from harness.runtimes.base import Job, JobResult, Sink
 from harness.runtimes.docker_base import Stream
 from harness.runtimes.docker_box import UID, Box
+from harness.runtimes.joblog import Log
 
-LOG_HEAD, LOG_TAIL, LINE = 8 << 20, 1 << 20, 8192
 # Inside the container: ends what the job left running, then lists what it wrote and its limits.
 SURVEY = """
 import json,os,signal,sys
@@ -68,73 +67,33 @@ class Survey:
     pids: bool
 
 
-class Log:
-    """The job's output: lines to the sink as they come, head and tail of a bounded size on disk."""
-
-    def __init__(self, path: Path, sink: Sink) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.sink = path, sink
-        self._file = path.open("wb")
-        self._written = self._dropped = 0
-        self._tail, self._line = bytearray(), b""
-
-    def write(self, data: bytes) -> None:
-        """Take some output."""
-        room = max(LOG_HEAD - self._written, 0)
-        self._file.write(data[:room])
-        self._file.flush()
-        self._written += len(data[:room])
-        self._tail += data[room:]
-        if len(self._tail) > 2 * LOG_TAIL:
-            self._dropped += len(self._tail) - LOG_TAIL
-            del self._tail[:-LOG_TAIL]
-        *lines, self._line = (self._line + data).split(b"\n")
-        for line in lines:
-            self.sink(line[:LINE].decode(errors="replace"))
-        if len(self._line) > LINE:
-            self._line = self._line[:LINE]
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Write the tail and close."""
-        if self._line:
-            self.sink(self._line.decode(errors="replace"))
-        if self._dropped:
-            self._file.write(b"\n[%d bytes left out]\n" % self._dropped)
-        self._file.write(self._tail)
-        self._file.close()
-
-
-def _environment(job: Job) -> Mapping[str, str]:
-    """Return the job's variables; PATH is the image's, and the user has a name without an entry."""
-    ours = {"HOME": base.HOME, "TMPDIR": "/tmp", "USER": "harness", "LOGNAME": "harness"}
-    path = job.env.get("PYTHONPATH", "")
-    paths = [base.BOOTSTRAP, *(p for p in path.split(":") if p and p != base.BOOTSTRAP)]
-    return {**ours, **job.env, "PYTHONPATH": ":".join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
 def run_job(box: Box, job: Job, sink: Sink) -> JobResult:
     """Run a job in a started box."""
     box.upload(job.source, base.WORK, UID)
     box.upload(job.bootstrap, base.BOOTSTRAP, 0)
+    workdir = os.path.normpath(f"{base.WORK}/{job.workdir}")
+    if not (job.source / job.workdir).is_dir():
+        list(box.tool("import os,sys; os.makedirs(sys.argv[1],exist_ok=True)", workdir).output())
     started = time.monotonic()
     with Log(job.destination / "job.log", sink) as log:
-        status, timed_out = _commands(box, job, _environment(job), log)
+        status, timed_out = _commands(box, job, workdir, log)
     seconds = time.monotonic() - started
     survey = None if timed_out else _survey(box)
-    refused = _collect(box, job, survey) if survey else ()
+    refused = _collect(box, job, workdir, survey) if survey else ()
     failure = "timeout" if timed_out else _failure(box, status, survey)
     return JobResult(status, seconds, log.path, "docker", (), failure, refused)
 
 
-def _commands(box: Box, job: Job, env: Mapping[str, str], log: Log) -> tuple[int | None, bool]:
+def _environment(job: Job) -> Mapping[str, str]:
+    """Return the job's variables: PATH is the image's, and the user has a name without an entry."""
+    ours = {"HOME": base.HOME, "TMPDIR": "/tmp", "USER": "harness", "LOGNAME": "harness"}
+    given = {name: value for name, value in job.env.items() if name != "PATH"}
+    extra = [p for p in given.get("PYTHONPATH", "").split(":") if p and p != base.BOOTSTRAP]
+    path = ":".join([base.BOOTSTRAP, *extra])
+    return {**ours, **given, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _commands(box: Box, job: Job, workdir: str, log: Log) -> tuple[int | None, bool]:
     """Run the commands until one fails; return the last status and whether time ran out."""
     late = threading.Event()
 
@@ -145,7 +104,7 @@ def _commands(box: Box, job: Job, env: Mapping[str, str], log: Log) -> tuple[int
     timer = threading.Timer(job.limits.timeout, expire)
     timer.daemon = True
     timer.start()
-    workdir = os.path.normpath(f"{base.WORK}/{job.workdir}")
+    env = _environment(job)
     status: int | None = 0
     try:
         for command in job.commands:
@@ -186,35 +145,40 @@ def _failure(box: Box, status: int | None, survey: Survey | None) -> str:
     return "processes" if survey.pids else ""
 
 
-def _collect(box: Box, job: Job, survey: Survey) -> tuple[str, ...]:
+def _collect(box: Box, job: Job, workdir: str, survey: Survey) -> tuple[str, ...]:
     """Bring what the recipe keeps; return the outputs that were refused, each with its reason."""
-    wanted, refused = {}, []
+    wanted: dict[str, Path] = {}
+    refused = []
+    left = job.limits.output_size
     for path, mode, size in survey.found:
-        target = _target(path, job)
-        if target is None or stat.S_ISDIR(mode):
+        kept = None if stat.S_ISDIR(mode) else _kept(path, workdir, job.collect)
+        if kept is None:
             continue
+        shown, target = kept
         if not stat.S_ISREG(mode):
-            refused.append(f"{path}: not a regular file")
-        elif size > job.limits.output_size:
-            refused.append(f"{path}: larger than the limit")
+            refused.append(f"{shown}: not a regular file")
+        elif size > left:
+            refused.append(f"{shown}: beyond the output limit")
         else:
+            left -= size
             wanted[path] = job.destination / target
     for part in _parts(sorted(wanted), 500):
         _receive(box, part, wanted, job.limits.output_size)
     return tuple(sorted(refused))
 
 
-def _target(path: str, job: Job) -> str | None:
-    """Return where a file of the container goes below the destination, if it is kept."""
-    for root, name in ((base.REPORTS, "reports"), (base.TRACKING, "mlflow")):
-        if path.startswith(f"{root}/"):
-            return f"{name}/{path[len(root) + 1 :]}"
-    workdir = os.path.normpath(f"{base.WORK}/{job.workdir}")
-    for root, name, prefix in ((workdir, "work", ""), (base.HOME, "home", "~/")):
+def _kept(path: str, workdir: str, patterns: Sequence[str]) -> tuple[str, str] | None:
+    """Return how a kept file is called and where it goes below the destination."""
+    for root, name, prefix, all_of_it in (
+        (base.REPORTS, "reports", "reports/", True),
+        (base.TRACKING, "mlflow", "mlflow/", True),
+        (workdir, "work", "", False),
+        (base.HOME, "home", "~/", False),
+    ):
         if path.startswith(f"{root}/"):
             inside = path[len(root) + 1 :]
-            if any(matches(prefix + inside, pattern) for pattern in job.collect):
-                return f"{name}/{inside}"
+            if all_of_it or any(matches(prefix + inside, p) for p in patterns):
+                return prefix + inside, f"{name}/{inside}"
     return None
 
 

@@ -136,7 +136,10 @@ def test_a_link_is_refused_as_an_output_by_name(runtime, bare, job):
     made = job("import os; os.symlink('/etc/passwd', 'model.bin'); os.mkfifo('model.pipe')")
     result = runtime.run(bare, made, print)
     assert result.exit_status == 0
-    assert [r.split(":")[0].split("/")[-1] for r in result.refused] == ["model.bin", "model.pipe"]
+    assert result.refused == (
+        "model.bin: not a regular file",
+        "model.pipe: not a regular file",
+    )
     assert [p.name for p in made.destination.rglob("*") if p.is_file()] == ["job.log"]
 
 
@@ -144,7 +147,7 @@ def test_a_linked_folder_is_not_walked_into(runtime, bare, job):
     made = job("import os; os.symlink('/etc', 'out')")
     result = runtime.run(bare, made, print)
     assert not (made.destination / "work").exists()
-    assert len(result.refused) == 1
+    assert result.refused == ("out: not a regular file",)
 
 
 def test_a_fork_bomb_is_bounded_and_gone_afterwards(runtime, bare, job):
