@@ -18,7 +18,7 @@ from harness import files
 from harness.errors import InfrastructureError, Unverifiable
 from harness.model import EnvironmentRecord, Gap
 from harness.runtimes import base as fixed
-from harness.runtimes import docker_image, oci, packages
+from harness.runtimes import docker_image, locks, oci, packages
 from harness.runtimes.base import Environment, EnvironmentSpec, Sink
 from harness.runtimes.docker_base import Bases, Interpreter
 from harness.runtimes.docker_kept import recall, remember
@@ -43,14 +43,15 @@ class Builder:
 
     def _unlocked(self, spec: EnvironmentSpec, image: str) -> tuple[Gap, ...]:
         """Return which locked packages are gone, for the interpreter of the base where known."""
-        target = packages.Target(spec.python, platform.machine(), "2.36")
+        target = locks.Target(spec.python, "2.36", platform.machine())
         try:
             if image:
                 python = self.bases.interpreter(image, spec.python)
-                target = packages.Target(python.version, python.machine, python.glibc)
+                target = locks.Target(python.version, python.glibc, python.machine)
         except Unverifiable as error:
             return (Gap("base image", error.message, error.hint),)
-        return packages.missing(spec.checkout / spec.lock, target, self.home)
+        locked = locks.read(spec.checkout / spec.lock, target)
+        return packages.missing(locked, target, self.home)
 
     def build(self, spec: EnvironmentSpec, sink: Sink) -> Environment:
         """Build the environment, or take the image that an earlier build left in the engine."""
@@ -79,10 +80,11 @@ class Builder:
         tree: Path, sink: Sink,
     ) -> EnvironmentRecord:  # fmt: skip
         """Install the locked packages into `tree`, and load it into the engine as a layer."""
-        target = packages.Target(python.version, python.machine, python.glibc)
-        wheels = packages.fetch(spec.checkout / spec.lock, target, self.home, sink)
+        target = locks.Target(python.version, python.glibc, python.machine)
+        locked = locks.read(spec.checkout / spec.lock, target)
+        wheels = packages.fetch(locked, target, self.home, sink)
         sink(f"installing {len(wheels)} packages on {record.base[:19]}")
-        packages.assemble(wheels, python.executable, python.version, tree)
+        packages.assemble(wheels, python.executable, python.version, tree, self.home)
         image = lay(self.bases, record.base, tree, record.lock_sha256)
         return replace(
             record,
