@@ -93,6 +93,9 @@ class Git:
                 message = f"git {arguments[0]} took longer than {timeout:.0f} s"
                 raise InfrastructureError(message, "check the network and try again") from error
             raise
+        if process.returncode < 0 or b"No space left on device" in err:
+            message = f"git {arguments[0]} was killed or ran out of disk (in {self.folder})"
+            raise InfrastructureError(message, "make room and try again")
         if process.returncode:
             words = err.decode(errors="replace").strip().splitlines()
             raise GitFailed(words[-1] if words else f"git {arguments[0]}: {process.returncode}")

@@ -49,13 +49,6 @@ class DvcSource:
         self._store = Store(home / "dvc")
         self._rules = Rules(dict(sources or {}), allowed_schemes, origin)
 
-    def with_origin(self, origin: Path | None) -> DvcSource:
-        """Return the same source for a checkout that was exported from the local `origin`."""
-        other = object.__new__(DvcSource)
-        other._store = self._store
-        other._rules = replace(self._rules, origin=origin)
-        return other
-
     def plan(
         self,
         checkout: Path,

@@ -18,6 +18,7 @@ from harness.model import Gap
 
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _LIMIT = 32 << 20
+_NODES = 2_000_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -61,12 +62,26 @@ def read_yaml(checkout: Path, file: str) -> dict[str, Any]:
         if path.is_symlink() or path.stat().st_size > _LIMIT:
             raise ValueError(f"it is a link or larger than {_LIMIT} bytes")
         content = yaml.load(path.read_bytes(), Loader=_LOADER)
+        _bounded(content)
     except (ValueError, OSError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:300]
         raise SourceUnavailable(f"{file} cannot be read: {reason}") from error
     if not isinstance(content or {}, dict):
         raise SourceUnavailable(f"{file} is not a mapping")
     return content or {}
+
+
+def _bounded(content: Any) -> None:
+    """Refuse what grows beyond measure once its aliases are written out, or contains itself."""
+    left, stack = _NODES, [content]
+    while stack:
+        node = stack.pop()
+        inner = list(node.values()) if isinstance(node, dict) else node
+        if isinstance(inner, list):
+            left -= len(inner) + 1
+            stack += inner
+        if left < 0:
+            raise ValueError(f"more than {_NODES} values")
 
 
 def inside(folder: str, wdir: str, path: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import posixpath
 import shlex
@@ -15,6 +16,7 @@ from harness.data.dvcfiles import inside, read_yaml
 from harness.errors import SourceUnavailable
 
 _MAX_STAGES = 10_000
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError, AssertionError)
 _OUTPUTS = ("outs", "metrics", "plots")
 
 
@@ -49,19 +51,26 @@ def stages(checkout: Path, file: str) -> tuple[Stage, ...]:
     _check_variables(checkout, file, content)
     from dvc.exceptions import DvcException
     from dvc.fs import LocalFileSystem
-    from dvc.parsing import DataResolver
+    from dvc.parsing import DataResolver, MatrixDefinition
 
     folder = checkout / posixpath.dirname(file)
     try:
         repository = SimpleNamespace(fs=LocalFileSystem(), config={})
         resolver = DataResolver(repository, str(folder.absolute()), content)
+        for definition in resolver.definitions.values():
+            if isinstance(definition, MatrixDefinition):
+                _count(math.prod(len(v) for v in definition.resolved_iterable.values()))
         names = list(itertools.islice(resolver.get_keys.__wrapped__(resolver), _MAX_STAGES + 1))
-        if len(names) > _MAX_STAGES:
-            raise ValueError(f"more than {_MAX_STAGES} stages")
+        _count(len(names))
         return tuple(_stage(file, name, resolver.resolve_one(name)[name]) for name in names)
-    except (DvcException, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+    except (DvcException, *_BROKEN) as error:
         reason = " ".join(str(error).split())[:400]
         raise SourceUnavailable(f"{file} cannot be resolved: {reason}") from error
+
+
+def _count(stages: int) -> None:
+    if stages > _MAX_STAGES:
+        raise ValueError(f"more than {_MAX_STAGES} stages")
 
 
 def _stage(file: str, name: str, body: dict[str, Any]) -> Stage:
@@ -93,7 +102,7 @@ def _paths(rows: Any) -> list[str]:
 
 
 def _check_variables(checkout: Path, file: str, content: dict[str, Any]) -> None:
-    """Refuse variable files that lie outside of the repository: DVC would read them."""
+    """Refuse variable files outside of the repository, or unbounded: DVC would read them."""
     bodies = content["stages"].values() if isinstance(content["stages"], dict) else ()
     named = [*(content.get("vars") or [])]
     for body in bodies:
@@ -103,3 +112,5 @@ def _check_variables(checkout: Path, file: str, content: dict[str, Any]) -> None
         path = checkout / posixpath.dirname(file) / name
         if not Path(os.path.realpath(path)).is_relative_to(top):
             raise SourceUnavailable(f"{file}: variables file {name!r} is outside the repository")
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            read_yaml(checkout, posixpath.join(posixpath.dirname(file), name))

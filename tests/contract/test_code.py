@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import code
 from harness.code.git import GitSource
 from harness.errors import InfrastructureError, SourceUnavailable, UsageError
 from harness.model import CodeRef
+from harness.tables import load
 
 ENV = {
     **{k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
@@ -446,3 +448,10 @@ def test_a_plain_folder_is_an_address_too(source, origin, tmp_path, monkeypatch)
     for i, url in enumerate(("./origin", str(origin))):
         wanted = CodeRef(url, git(origin, "rev-parse", "HEAD"))
         assert source.checkout(wanted, tmp_path / f"out{i}").url == origin.as_uri()
+
+
+@pytest.mark.parametrize("name", code.TABLE)
+def test_every_row_of_the_table_keeps_the_contract(name, tmp_path):
+    made = load(code.TABLE, name, group=code.GROUP)(tmp_path)
+    for method in ["describe", "missing", "checkout"]:
+        assert callable(getattr(made, method))

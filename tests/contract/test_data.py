@@ -11,8 +11,10 @@ import sys
 import pytest
 import yaml
 
+from harness import data
 from harness.data.dvc import DvcSource
 from harness.errors import SourceUnavailable, UsageError
+from harness.tables import load
 
 BUCKET = "harness-data"
 
@@ -657,3 +659,39 @@ def test_what_a_killed_fetch_left_behind_is_swept(source, local, folder, tmp_pat
     track(local, folder, "a", b"a")
     bring(source, local)
     assert [p.name for p in tmp.iterdir()] == ["new"]
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 10)}]\n" for i in range(9)
+)
+
+
+def test_yaml_that_grows_beyond_measure_is_refused(source, pipeline):
+    (pipeline / "bomb.dvc").write_text(BOMB + "outs: [{path: *j, md5: x}]\n")
+    assert "more than" in str(source.plan(pipeline, None).gaps[0])
+    (pipeline / "bomb.dvc").write_text("outs: &o [{path: a, md5: *o}]\n")
+    assert "more than" in str(source.plan(pipeline, None).gaps[0])
+    (pipeline / "bomb.dvc").unlink()
+    (pipeline / "params.yaml").write_text(BOMB)
+    assert "more than" in str(source.plan(pipeline, None).gaps[0])
+
+
+def test_a_matrix_of_too_many_stages_is_refused(source, pipeline):
+    matrix = {f"k{i}": list(range(10)) for i in range(10)}
+    body = {"stages": {"s": {"matrix": matrix, "cmd": "echo ${item.k1}"}}}
+    (pipeline / "dvc.yaml").write_text(yaml.safe_dump(body))
+    assert "more than 10000 stages" in str(source.plan(pipeline, None).gaps[0])
+
+
+def test_a_matrix_stage_runs_every_combination(source, pipeline):
+    body = {"stages": {"s": {"matrix": {"a": [1, 2], "b": ["x"]}, "cmd": "r ${item.a} ${item.b}"}}}
+    (pipeline / "dvc.yaml").write_text(yaml.safe_dump(body))
+    assert [a[2] for a in source.stage_commands(pipeline, ("s",))] == ["r 1 x", "r 2 x"]
+    assert [a[2] for a in source.stage_commands(pipeline, ("s@2-x",))] == ["r 2 x"]
+
+
+@pytest.mark.parametrize("name", data.TABLE)
+def test_every_row_of_the_table_keeps_the_contract(name, tmp_path):
+    made = load(data.TABLE, name, group=data.GROUP)(tmp_path)
+    for method in ["plan", "stage_commands", "missing", "fetch"]:
+        assert callable(getattr(made, method))
