@@ -1,0 +1,159 @@
+"""The whole family on two files or folders: bytes first, then the first format that knows both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness import comparators
+from harness.comparators.base import Bounds, CannotCompare, Comparator, Context, Sniff
+from harness.comparators.bytewise import describe, same_bytes
+from harness.errors import HarnessError
+from harness.files import walk
+from harness.model import Difference, Status, Tolerance
+from harness.tables import load
+
+HEAD = 1 << 16
+BYTES = "bytes@1"
+SEVERITY = [
+    Status.IDENTICAL,
+    Status.EXACT,
+    Status.WITHIN_TOLERANCE,
+    Status.BEHAVIOURAL,
+    Status.UNCOMPARABLE,
+    Status.EXTRA,
+    Status.MISSING,
+    Status.DIFFERENT,
+]
+
+
+@cache
+def table() -> tuple[Comparator, ...]:
+    """Return every comparator, specific before general."""
+    rows = comparators.TABLE
+    return tuple(load(rows, name, group=comparators.GROUP)() for name in rows)
+
+
+def comparators_in_force() -> tuple[tuple[str, int], ...]:
+    """Return id and version of every comparator, as the signed record lists them."""
+    return (("bytes", 1), *((c.id, c.version) for c in table()))
+
+
+def compare(
+    recorded: Path,
+    reproduced: Path,
+    name: str,
+    *,
+    tolerance: Tolerance | None = None,
+    bounds: Bounds | None = None,
+    seed: int = 0,
+    probe: Path | None = None,
+    recorded_sha256: str | None = None,
+    reproduced_sha256: str | None = None,
+) -> Difference:
+    """Compare two files or folders into one difference tree.
+
+    Digests that are already known and verified spare a second read. Both sides are hostile: a
+    format that cannot be read ends in bytes with the reason, never in an exception.
+    """
+    if recorded_sha256 and recorded_sha256 == reproduced_sha256:
+        return _identical(recorded, name)
+    context = Context(tolerance or Tolerance(), bounds or Bounds(), seed, 0, probe)
+    return _compare(recorded, reproduced, name, context)
+
+
+def _compare(a: Path, b: Path, name: str, context: Context) -> Difference:
+    if context.depth > context.bounds.depth:
+        return Difference(name, Status.UNCOMPARABLE, BYTES, "nested deeper than the bounds allow")
+    below = replace(context, depth=context.depth + 1)
+    context = replace(context, compare=lambda x, y, n: _compare(x, y, n, below))
+    for path in (a, b):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            return Difference(name, Status.UNCOMPARABLE, BYTES, "not a regular file")
+    if a.is_dir() != b.is_dir():
+        return Difference(name, Status.DIFFERENT, BYTES, "one side is a folder, the other a file")
+    if a.is_dir():
+        return _folder(a, b, name, context)
+    if same_bytes(a, b):
+        return _identical(a, name)
+    return _formats(a, b, name, context)
+
+
+def _identical(path: Path, name: str) -> Difference:
+    """Return the leaf for equal bytes; an empty file holds no value and proves nothing."""
+    return Difference(name, Status.IDENTICAL, BYTES, values=min(1, path.stat().st_size))
+
+
+def _formats(a: Path, b: Path, name: str, context: Context) -> Difference:
+    one, two = _sniff(a), _sniff(b)
+    reason = "no comparator knows this format"
+    for comparator in table():
+        try:
+            if not (comparator.recognises(one) and comparator.recognises(two)):
+                continue
+            found = comparator.compare(a, b, context)
+        except CannotCompare as error:
+            reason = f"{comparator.id}: {error.message}"
+        except HarnessError as error:
+            reason = f"{comparator.id}: {error}"
+        except (Exception, RecursionError, MemoryError) as error:
+            # A hostile file found a hole in a parser: that says nothing about the model.
+            reason = f"{comparator.id}: cannot be read ({type(error).__name__})"
+        else:
+            return replace(found, name=name, comparator=f"{comparator.id}@{comparator.version}")
+        break
+    return replace(describe(a, b, reason), name=name, comparator=BYTES)
+
+
+def _sniff(path: Path) -> Sniff:
+    with path.open("rb") as file:
+        return Sniff(path, os.fstat(file.fileno()).st_size, file.read(HEAD))
+
+
+def _folder(a: Path, b: Path, name: str, context: Context) -> Difference:
+    left, right = set(_members(a)), set(_members(b))
+    names = sorted(left | right)
+    children = tuple(_children(a, b, names[: context.bounds.entries], left, right, context))
+    return assemble(name, children, "folder@1", max(0, len(names) - context.bounds.entries))
+
+
+def _members(folder: Path) -> Iterator[str]:
+    yield from walk(folder)
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            yield path.relative_to(folder).as_posix()
+
+
+def _children(
+    a: Path, b: Path, names: list[str], left: set[str], right: set[str], context: Context
+) -> Iterator[Difference]:
+    compare_part: Callable[[Path, Path, str], Difference] | None = context.compare
+    assert compare_part is not None
+    for path in names:
+        if path not in right:
+            yield Difference(path, Status.MISSING, "folder@1")
+        elif path not in left:
+            yield Difference(path, Status.EXTRA, "folder@1")
+        else:
+            yield compare_part(a / path, b / path, path)
+
+
+def assemble(
+    name: str, children: tuple[Difference, ...], comparator: str, truncated: int = 0, **more: Any
+) -> Difference:
+    """Return the parent of compared parts: as bad as its worst part, its values their sum."""
+    worst = max((c.status for c in children), key=SEVERITY.index, default=Status.IDENTICAL)
+    status = Status.DIFFERENT if worst in {Status.MISSING, Status.EXTRA} else worst
+    return Difference(
+        name,
+        Status.UNCOMPARABLE if truncated and status not in {Status.DIFFERENT} else status,
+        comparator,
+        values=sum(c.values for c in children),
+        children=children,
+        truncated=truncated,
+        **more,
+    )
