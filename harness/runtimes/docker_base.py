@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from harness.errors import SourceUnavailable, UsageError
 from harness.files import write_atomic
 from harness.model import Gap
-from harness.runtimes import oci
+from harness.runtimes import docker_archive, oci
 
 DEFAULT = "repro-harness/base:python3.11"
 BUILD = "python containers/base/build.py --load (needs root; see containers/README.md)"
 PINNED = re.compile(r"sha256:[0-9a-f]{64}|[a-z0-9]+(?:[._:/-]+[A-Za-z0-9_]+)*@sha256:[0-9a-f]{64}")
-CONFIG_LIMIT = 4 << 20
 PROBE = """
 import json,os,platform,sys
 print(json.dumps({'executable':sys.executable,'version':platform.python_version(),
@@ -59,7 +56,7 @@ class Bases:
         Raises: SourceUnavailable when it is gone or is not what its digest says, UsageError for
         a reference that pins nothing.
         """
-        if path := archive_path(reference, checkout):
+        if path := docker_archive.locate(reference, checkout):
             return self._load(path, reference)
         if not PINNED.fullmatch(reference) and reference != operator:
             msg = f"base image {reference!r} is neither a digest, an image id, nor an archive here"
@@ -85,15 +82,26 @@ class Bases:
         return self.present(reference)
 
     def _load(self, path: Path, reference: str) -> str:
-        expected = archive_id(path)
+        expected = docker_archive.identity(path)
         if self.present(expected):
             return expected
-        with path.open("rb") as file:
-            list(self.client.api.load_image(file))
+        error = self.load(docker_archive.loadable(path))
         if not self.present(expected):
-            msg = f"the engine does not show {reference} under its digest {expected}"
+            msg = f"the engine does not show {reference} under its digest {expected} {error}"
             raise SourceUnavailable(msg, hint="save the image again with `docker save`")
         return expected
+
+    def load(self, archive: Iterable[bytes]) -> str:
+        """Load an archive into the engine; return its complaint, empty when there is none."""
+        import docker.errors
+
+        try:
+            for line in self.client.api.load_image(oci.batched(archive)):
+                if "error" in line:
+                    return str(line["error"])
+        except docker.errors.APIError as error:
+            return str(error)
+        return ""
 
     def platform(self, image: str) -> oci.Platform:
         """Return what an image laid on this one takes over."""
@@ -181,39 +189,3 @@ class Stream:
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data
-
-
-def archive_path(reference: str, checkout: Path) -> Path | None:
-    """Return the archive in the checkout that a reference names, if it names one."""
-    if reference.startswith("sha256:") or "@" in reference:
-        return None
-    path = checkout / reference
-    inside = path.resolve().is_relative_to(checkout.resolve())
-    return path if inside and path.is_file() and not path.is_symlink() else None
-
-
-def archive_id(path: Path) -> str:
-    """Return the id of the one image in an archive, computed from its config's bytes.
-
-    Raises: UsageError for an archive that is no image, or holds several.
-    """
-    try:
-        with tarfile.open(path, "r:") as tar:
-            manifest = json.loads(_small(tar, "manifest.json"))
-            if len(manifest) != 1:
-                msg = f"{path.name} holds {len(manifest)} images"
-                raise UsageError(msg, "keep one image in each archive")
-            config = _small(tar, manifest[0]["Config"])
-    except (tarfile.TarError, KeyError, ValueError, TypeError, IndexError) as error:
-        msg = f"{path.name} is not an image archive: {error}"
-        raise UsageError(msg, "write it with containers/base/build.py or `docker save`") from error
-    return f"sha256:{sha256(config).hexdigest()}"
-
-
-def _small(tar: tarfile.TarFile, name: str) -> bytes:
-    member = tar.getmember(name)
-    file = tar.extractfile(member) if member.isreg() and member.size <= CONFIG_LIMIT else None
-    if file is None:
-        msg = f"{name} is not a small file"
-        raise ValueError(msg)
-    return file.read()

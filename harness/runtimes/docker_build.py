@@ -107,29 +107,16 @@ def lay(bases: Bases, below: str, tree: Path, key: str) -> str:
     image = f"sha256:{oci.blob(config).sha256}"
     if not bases.present(image):
         tag = f"repro-harness/env:{key[:16]}"
-        if load(bases, oci.archive(config, ids, {own: layer}, tag)):
+        if bases.load(oci.archive(config, ids, {own: layer}, tag)):
             with tempfile.TemporaryFile() as file:
                 layers = saved_layers(bases, below, file, under.diff_ids)
-                if error := load(bases, oci.archive(config, ids, {**layers, own: layer}, tag)):
+                if error := bases.load(oci.archive(config, ids, {**layers, own: layer}, tag)):
                     msg = f"the engine does not load the environment's image: {error}"
                     raise InfrastructureError(msg, "see the engine's log")
     if not bases.present(image):
         msg = f"the engine shows the environment under another id than {image}"
         raise InfrastructureError(msg, "use an engine with the classic image store")
     return image
-
-
-def load(bases: Bases, archive: Any) -> str:
-    """Load an archive into the engine; return its complaint, empty when there is none."""
-    import docker.errors
-
-    try:
-        for line in bases.client.api.load_image(oci.batched(archive)):
-            if "error" in line:
-                return str(line["error"])
-    except docker.errors.APIError as error:
-        return str(error)
-    return ""
 
 
 def saved_layers(

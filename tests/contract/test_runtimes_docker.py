@@ -1,11 +1,16 @@
 """The docker runtime against a real engine: what a hostile job can do, and what is left of it."""
 
+import hashlib
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -369,6 +374,156 @@ def test_two_builds_in_different_folders_give_one_id_that_the_engine_shows(
         runtime.client.images.remove(image, force=True)
 
 
+def one_kind_only(archive, keep):
+    """Leave one of the two indexes in an archive: `docker save` of old, or a plain OCI layout."""
+    with tarfile.open(archive) as tar:
+        files = {m.name: tar.extractfile(m).read() for m in tar}
+    dropped = {"manifest.json", "index.json"} - {keep}
+    with tarfile.open(archive, "w") as tar:
+        for name, body in files.items():
+            if name not in dropped:
+                info = tarfile.TarInfo(name)
+                info.size = len(body)
+                tar.addfile(info, io.BytesIO(body))
+
+
+def test_an_engine_that_asks_for_the_base_layers_gets_them(
+    runtime, base_id, tmp_path, monkeypatch  # noqa: F811
+):  # fmt: skip
+    """Engines with another image store know no layer that is not in the archive."""
+    real, seen = runtime.bases.load, []
+
+    def picky(archive):
+        data = b"".join(archive)
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            seen.append("index.json" in tar.getnames())
+        return real([data]) if seen[-1] else "layers are missing"
+
+    monkeypatch.setattr(runtime.bases, "load", picky)
+    image = docker_build.lay(runtime.bases, base_id, plant(tmp_path / "one"), "test-whole")
+    assert seen == [False, True]
+    assert runtime.bases.present(image) == image
+    runtime.client.images.remove(image, force=True)
+
+
+def wheel(folder):
+    """Write a small pure wheel and return its sha256."""
+    name = "tinypkg-1.0"
+    files = {
+        "tinypkg.py": "VALUE = 42\n",
+        f"{name}.dist-info/METADATA": "Metadata-Version: 2.1\nName: tinypkg\nVersion: 1.0\n",
+        f"{name}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\n"
+        "Root-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{n},,\n" for n in [*files, f"{name}.dist-info/RECORD"])
+    path = folder / f"{name}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for n, text in {**files, f"{name}.dist-info/RECORD": record}.items():
+            archive.writestr(zipfile.ZipInfo(n), text)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    links = tmp_path / "links"
+    links.mkdir()
+    digest = wheel(links)
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "requirements.lock").write_text(f"tinypkg==1.0 --hash=sha256:{digest}\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(links))
+    return EnvironmentSpec(checkout, "requirements.lock", "3.11")
+
+
+def test_the_same_lock_gives_the_same_environment_without_this_machines_state(
+    runtime, base_id, locked, job, tmp_path  # noqa: F811
+):  # fmt: skip
+    first = runtime.build(locked, print)
+    assert first.record.base == base_id
+    assert first.record.image == first.handle == runtime.bases.present(first.handle)
+    assert [(p.name, p.version) for p in first.record.inventory] == [("tinypkg", "1.0")]
+    assert not first.cached
+    shutil.rmtree(tmp_path / "links")
+    again = runtime.build(locked, pytest.fail)
+    assert again == replace(first, cached=True)
+    runtime.client.images.remove(first.handle, force=True)
+    wheel((tmp_path / "links").mkdir() or tmp_path / "links")
+    other = DockerRuntime(tmp_path / "another/home", base_id)
+    rebuilt = other.build(locked, print)
+    other.client.close()
+    assert rebuilt == first
+    lines = []
+    script = "import sys, tinypkg; print(sys.executable, sys.prefix, tinypkg.VALUE)"
+    command = (("python", "-c", script),)
+    result = runtime.run(rebuilt, job("", commands=command), lines.append)
+    assert result.exit_status == 0
+    assert lines == ["/harness/env/bin/python /harness/env 42"]
+    runtime.client.images.remove(first.handle, force=True)
+
+
+def test_an_environment_image_removed_from_the_engine_is_built_again(runtime, locked):
+    first = runtime.build(locked, print)
+    runtime.client.images.remove(first.handle, force=True)
+    assert replace(runtime.build(locked, print), cached=False) == first
+    runtime.client.images.remove(first.handle, force=True)
+
+
+def test_a_dockerfile_in_the_checkout_is_proved_by_its_content(
+    runtime, base_id, job, tmp_path  # noqa: F811
+):  # fmt: skip
+    folder = tmp_path / "checkout/docker"
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text(f"FROM {base_id}\nCOPY extra.txt /extra.txt\n")
+    (folder / "extra.txt").write_text("one")
+    spec = EnvironmentSpec(tmp_path / "checkout", "", "3.11", image="docker")
+    first = runtime.build(spec, print)
+    assert runtime.build(spec, print).cached
+    lines = []
+    made = job("", commands=(("python3", "-c", "print(open('/extra.txt').read())"),))
+    assert runtime.run(first, made, lines.append).exit_status == 0
+    assert lines == ["one"]
+    (folder / "extra.txt").write_text("two")
+    second = runtime.build(spec, print)
+    assert second.record.content_digest != first.record.content_digest
+    for image in (first, second):
+        runtime.client.images.remove(image.handle, force=True)
+    (folder / "Dockerfile").unlink()
+    with pytest.raises(UsageError, match="has no Dockerfile"):
+        runtime.build(spec, print)
+
+
+def test_a_dockerfile_that_fails_says_why(runtime, base_id, tmp_path):  # noqa: F811
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(f"FROM {base_id}\nCOPY nothing /x\n")
+    with pytest.raises(SourceUnavailable, match="cannot be built"):
+        runtime.build(EnvironmentSpec(tmp_path, "", "3.11", image="docker"), print)
+
+
+def test_a_silent_training_outlives_the_time_that_a_request_may_take(runtime, bare, job):
+    runtime.client.api.timeout = 1
+    lines = []
+    result = runtime.run(bare, job("import time; time.sleep(3); print('done')"), lines.append)
+    assert (result.exit_status, lines) == (0, ["done"])
+
+
+def test_a_locked_debian_package_that_is_gone_is_named_with_the_way_out(tmp_path):
+    lock = tmp_path / "packages.lock"
+    lock.write_text(f"libgomp1 0.0.1-gone amd64 {'0' * 64}\n")
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, str(root / "containers/base/build.py"), "--lock", str(lock),
+         "--cache", str(tmp_path / "cache"), "-o", str(tmp_path / "out.tar")],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "libgomp1 0.0.1-gone" in done.stderr
+    assert "--relock" in done.stderr
+    assert not (tmp_path / "out.tar").exists()
+
+
 def test_a_base_kept_as_an_archive_in_the_checkout_is_loaded_by_its_own_digest(runtime, tmp_path):
     layer = oci.layer(plant(tmp_path / "tree"))
     diff_id = f"sha256:{layer.sha256}"
@@ -376,11 +531,14 @@ def test_a_base_kept_as_an_archive_in_the_checkout_is_loaded_by_its_own_digest(r
     archive = tmp_path / "checkout/images/base.tar"
     archive.parent.mkdir(parents=True)
     archive.write_bytes(b"".join(oci.archive(config, [diff_id], {diff_id: layer})))
-    image = runtime.bases.resolve("images/base.tar", tmp_path / "checkout")
-    assert image == f"sha256:{oci.blob(config).sha256}"
-    runtime.client.images.remove(image, force=True)
+    for keep in ("manifest.json", "index.json"):
+        one_kind_only(archive, keep)
+        image = runtime.bases.resolve("images/base.tar", tmp_path / "checkout")
+        assert image == f"sha256:{oci.blob(config).sha256}"
+        runtime.client.images.remove(image, force=True)
+        archive.write_bytes(b"".join(oci.archive(config, [diff_id], {diff_id: layer})))
     archive.write_bytes(b"not an archive")
-    with pytest.raises(UsageError, match="not an image archive"):
+    with pytest.raises(UsageError, match="not an archive of one image"):
         runtime.bases.resolve("images/base.tar", tmp_path / "checkout")
     with pytest.raises(UsageError, match="neither a digest"):
         runtime.bases.resolve("../checkout2/base.tar", tmp_path / "checkout")
