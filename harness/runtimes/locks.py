@@ -139,7 +139,7 @@ def _pylock(path: Path, target: Target) -> Iterator[Locked]:
     except (PylockValidationError, ValueError) as error:
         raise UsageError(f"{path.name}: {error}", "lock again") from None
     for package in lock.packages:
-        if package.marker and not package.marker.evaluate(target.markers()):
+        if package.marker and not package.marker.evaluate(target.markers(), context="lock_file"):
             continue
         sums = {w.hashes.get("sha256") for w in package.wheels or ()} - {None}
         hashes = tuple(sorted(f"sha256:{h}" for h in sums))

@@ -18,12 +18,14 @@ from pathlib import Path
 from filelock import FileLock
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from harness.errors import InfrastructureError, SourceUnavailable
+from harness.errors import IncompleteLineage, InfrastructureError, SourceUnavailable, Unverifiable
 from harness.files import digest, walk, write_atomic
-from harness.model import Package
+from harness.model import Gap, Package
 from harness.runtimes.base import ENV, Sink
 from harness.runtimes.locks import Locked, Target
 
+FORMAT = 1
+LOG = "pip.log"
 EPOCH = 315532800
 # What an installer writes about itself or about where the wheel lay, and no training reads.
 _VOLATILE = {"direct_url.json", "uv_cache.json", "INSTALLER", "REQUESTED", "RECORD"}
@@ -43,49 +45,46 @@ def fetch(locked: tuple[Locked, ...], target: Target, home: Path, sink: Sink) ->
     Raises: SourceUnavailable naming the packages that cannot be had with a locked hash.
     """
     store = home / "wheels"
-    store.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(
-        "\n".join([*(p.line() for p in locked), repr(target.markers())]).encode()
-    ).hexdigest()
-    index = store / "index" / f"{key}.json"
+    index = _index(locked, target, store)
     with FileLock(store / ".lock"):
         if (kept := _kept(index, store)) is not None:
             return kept
-        sink(f"fetching {len(locked)} packages")
+        sink(f"fetching {len(locked)} packages, wheels only")
         with tempfile.TemporaryDirectory(dir=store) as folder:
-            missing = [p for p in locked if not _have(store, p, target)]
-            if missing:
-                _download(missing, target, Path(folder), sink)
-            _keep(Path(folder), store, {h for p in missing for h in p.hashes})
-        wheels = tuple(w for p in locked if (w := _have(store, p, target)))
-        if len(wheels) != len(locked):
-            names = [p.name for p in locked if not _have(store, p, target)]
-            raise SourceUnavailable(f"no wheel with a locked hash of: {', '.join(names)}")
+            if locked:
+                _download(locked, target, Path(folder), sink)
+            wheels = _keep(Path(folder), store, {h for p in locked for h in p.hashes})
         write_atomic(index, json.dumps([str(w.relative_to(store)) for w in wheels]).encode())
     return wheels
 
 
+def missing(locked: tuple[Locked, ...], target: Target, home: Path) -> tuple[Gap, ...]:
+    """Return why a lock that was fetched before must be fetched again; asks no index.
+
+    Whether an index still has a wheel is found out when fetching: to ask is to download.
+    """
+    store = home / "wheels"
+    index = _index(locked, target, store)
+    if not index.exists() or _kept(index, store) is not None:
+        return ()
+    fix = "the next build fetches it again"
+    return (Gap("package cache", "a wheel of an earlier build is damaged or gone", fix),)
+
+
+def _index(locked: tuple[Locked, ...], target: Target, store: Path) -> Path:
+    """Return the file that lists the wheels of a lock for a target, once they were fetched."""
+    wanted = [FORMAT, repr(target), *(p.line() for p in locked)]
+    (store / "index").mkdir(parents=True, exist_ok=True)
+    return store / "index" / f"{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()}.json"
+
+
 def _kept(index: Path, store: Path) -> tuple[Path, ...] | None:
+    """Return the wheels of an earlier fetch when all of them still have their hash."""
     if not index.exists():
         return None
     wheels = tuple(store / name for name in json.loads(index.read_bytes()))
-    return wheels if all(w.is_file() for w in wheels) else None
-
-
-def _have(store: Path, package: Locked, target: Target) -> Path | None:
-    tags = {f"cp{target.minor.replace('.', '')}", "py3", "py2", "cp3"}
-    for value in package.hashes:
-        for wheel in (store / value.removeprefix("sha256:")).glob("*.whl"):
-            _, _, _, found = parse_wheel_filename(wheel.name)
-            if any(t.interpreter in tags or t.abi == "abi3" for t in found) and _runs(
-                {t.platform for t in found}, target
-            ):
-                return wheel
-    return None
-
-
-def _runs(platforms: set[str], target: Target) -> bool:
-    return bool(platforms & set(_platforms(target)) | platforms & {"any"})
+    whole = all(w.is_file() and digest(w)[0] == w.parent.name for w in wheels)
+    return wheels if whole else None
 
 
 def _platforms(target: Target) -> Iterator[str]:
@@ -96,27 +95,27 @@ def _platforms(target: Target) -> Iterator[str]:
         yield f"{name}_{target.machine}"
 
 
-def _download(packages: list[Locked], target: Target, folder: Path, sink: Sink) -> None:
+def _download(packages: tuple[Locked, ...], target: Target, folder: Path, sink: Sink) -> None:
     wanted = folder / "requirements.txt"
     wanted.write_text("\n".join(p.line() for p in packages) + "\n")
     short = target.minor.replace(".", "")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
-    command += ["--only-binary=:all:", "--no-cache-dir", "--progress-bar=off", "--no-input"]
+    command += ["--only-binary=:all:", "--progress-bar=off", "--no-input", "--no-color"]
+    command += [f"--log={folder / LOG}"]
     command += ["--disable-pip-version-check", "--implementation=cp", "-d", str(folder)]
-    command += [f"--python-version={target.minor}", f"--abi=cp{short}", "--abi=abi3", "--abi=none"]
+    command += [f"--python-version={target.version}", f"--abi=cp{short}"]
     command += [f"--platform={p}" for p in _platforms(target)]
     command += [*_from_uv(), "-r", str(wanted)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    assert process.stdout is not None
     lines = []
-    for line in process.stdout:
-        if "is ignored: it is neither" not in line:
-            lines.append(line.rstrip())
-            sink(line.rstrip())
-    if process.wait():
-        raise _refused(lines)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        for line in process.stdout or ():
+            if "is ignored: it is neither" not in line:
+                lines.append(line.rstrip())
+                sink(line.rstrip())
+    if process.returncode:
+        raise _refused(lines, (folder / LOG).read_text(errors="replace"))
 
 
 def _from_uv() -> Iterator[str]:
@@ -129,7 +128,7 @@ def _from_uv() -> Iterator[str]:
         yield f"--index-url={default}"
 
 
-def _refused(lines: list[str]) -> SourceUnavailable:
+def _refused(lines: list[str], log: str) -> Unverifiable:
     text = "\n".join(lines)
     hint = "pip's configuration names the indexes; a package may have been withdrawn"
     if "DO NOT MATCH THE HASHES" in text:
@@ -139,6 +138,10 @@ def _refused(lines: list[str]) -> SourceUnavailable:
     elif found := re.search(
         r"(?:No matching distribution found for|satisfies the requirement) (\S+)", text
     ):
+        name = re.escape(re.split(r"[=<>!~]", found[1])[0]).replace(r"\-", "[-_.]")
+        if re.search(rf"No binaries permitted for {name}\b", log, re.IGNORECASE):
+            reason = f"{found[1]}: has no wheel for this target, only a source distribution"
+            return IncompleteLineage(reason, hint="lock a version that has wheels, or publish one")
         reason = f"{found[1]}: no wheel with a locked version for this target can be had"
     else:
         reason = "the packages cannot be fetched: " + " ".join(
@@ -147,7 +150,9 @@ def _refused(lines: list[str]) -> SourceUnavailable:
     return SourceUnavailable(reason, (reason,), hint)
 
 
-def _keep(folder: Path, store: Path, allowed: set[str]) -> None:
+def _keep(folder: Path, store: Path, allowed: set[str]) -> tuple[Path, ...]:
+    """Move wheels to their places in the cache, each proved by its hash once more."""
+    kept = []
     for wheel in sorted(folder.glob("*.whl")):
         name = digest(wheel)[0]
         if f"sha256:{name}" not in allowed:
@@ -156,6 +161,8 @@ def _keep(folder: Path, store: Path, allowed: set[str]) -> None:
         place.mkdir(exist_ok=True)
         wheel.replace(place / wheel.name)
         (place / wheel.name).chmod(0o444)
+        kept.append(place / wheel.name)
+    return tuple(kept)
 
 
 def assemble(wheels: Iterable[Path], executable: str, version: str, out: Path, home: Path) -> None:
@@ -170,13 +177,24 @@ def assemble(wheels: Iterable[Path], executable: str, version: str, out: Path, h
     _install(tuple(wheels), minor, site, home)
     _scripts(site, out / "bin")
     for info in site.glob("*.dist-info"):
-        for name in _VOLATILE:
-            (info / name).unlink(missing_ok=True)
-        (info / "INSTALLER").write_text("repro-harness\n")
+        _record(info)
     for cache in list(site.rglob("__pycache__")):
         shutil.rmtree(cache)
     _interpreter(out, executable, version)
     _clamp(out)
+
+
+def _record(info: Path) -> None:
+    """Take out of a distribution's metadata what names an installer, a machine or a script."""
+    record = info / "RECORD"
+    lines = record.read_text().splitlines() if record.exists() else []
+    kept = [n for n in lines if n.split(",")[0].rpartition("/")[2] not in _VOLATILE]
+    for name in _VOLATILE:
+        (info / name).unlink(missing_ok=True)
+    (info / "INSTALLER").write_text("repro-harness\n")
+    own = [f"{info.name}/{name},," for name in ("INSTALLER", "RECORD")]
+    kept = sorted(n for n in [*kept, *own] if not n.startswith("bin/"))
+    record.write_text("".join(f"{n}\n" for n in kept))
 
 
 def _install(wheels: tuple[Path, ...], minor: str, site: Path, home: Path) -> None:
