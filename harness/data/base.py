@@ -15,7 +15,7 @@ class DataPlan:
 
     `objects` are the inputs by file (directories expanded where their manifest is at hand, else
     one object whose md5 ends in `.dir`); `made` are the paths that the training's own stages
-    make (pipeline outs); `stages` the commands by stage name, as argv or shell line of dvc.yaml.
+    make (pipeline outs).
     """
 
     objects: tuple[DataObject, ...]

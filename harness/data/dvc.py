@@ -123,8 +123,8 @@ class DvcSource:
         gaps += [Gap("data path", f"{p} is tracked twice") for p, n in counted.items() if n > 1]
         brought = [] if gaps else _each(partial(self._bring, checkout), files, gaps)
         if gaps:
-            reasons = tuple(map(str, gaps))
-            more = f" (and {len(gaps) - 1} more)" if len(gaps) > 1 else ""
+            reasons = tuple(dict.fromkeys(map(str, gaps)))
+            more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
             raise SourceUnavailable(reasons[0] + more, reasons, gaps[0].fix)
         return tuple(sorted(brought, key=lambda o: o.path))
 

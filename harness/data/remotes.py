@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import getproxies
@@ -37,6 +38,7 @@ class Remote:
     name: str
     url: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def shown(self) -> str:
@@ -53,6 +55,7 @@ class Remote:
         wanted = sorted(set(md5s))
         try:
             if self._folder is not None:
+                self._check_folder(self._folder)
                 return {m for m in wanted if any(Path(p).is_file() for p in self._places(m))}
             return self._ask(wanted)
         except Exception as error:
@@ -67,13 +70,18 @@ class Remote:
         """
         try:
             found = any(self._copy(place, target) for place in self._places(md5))
-            if not found and self._folder is not None and not self._folder.is_dir():
-                raise NotADirectoryError("no such folder")
+            if not found and self._folder is not None:
+                self._check_folder(self._folder)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise self._unreachable(error) from error
         return found
+
+    @staticmethod
+    def _check_folder(folder: Path) -> None:
+        if not folder.is_dir():
+            raise NotADirectoryError("no such folder")
 
     def _copy(self, place: str, target: Path) -> bool:
         try:
@@ -93,14 +101,29 @@ class Remote:
 
     @cached_property
     def _fs(self) -> Any:
+        with self._lock:  # many threads ask at once: it is opened once, and fails once
+            if isinstance(found := self.__dict__.get("_opened"), Exception):
+                raise found
+            try:
+                return found or self.__dict__.setdefault("_opened", self._open())
+            except Exception as error:
+                self.__dict__["_opened"] = error
+                raise
+
+    def _open(self) -> Any:
         from dvc.fs import get_cloud_fs
 
         options = dict(self.options)
         if urlsplit(self.url).scheme in ("s3", "http", "https"):
             options = {**_TIMEOUTS, **options}
-        _knock(str(options.get("endpointurl", "")))
+            _knock(str(options.get("endpointurl") or self._usual_endpoint()))
         cls, config, _ = get_cloud_fs({}, url=self.url, **options)
         return cls(**config)
+
+    def _usual_endpoint(self) -> str:
+        if not self.url.startswith("s3:"):
+            return self.url
+        return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
     @cached_property
     def _base(self) -> str:

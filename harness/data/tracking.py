@@ -126,7 +126,8 @@ def _matching(outs: list[Tracked], target: str) -> list[Tracked]:
 def _untracked(target: str, made: set[str]) -> Gap:
     if posixpath.normpath(target) in made:
         detail = f"{target} is made by a stage of the training, and so never brought in"
-        return Gap("data target", detail, "remove it from [data] dvc")
+        fix = "remove it from [data] dvc; if an earlier stage makes it, name [train] stages instead"
+        return Gap("data target", detail, fix)
     return Gap("data target", f"{target} is not tracked by DVC", "dvc add it, push, and commit")
 
 

@@ -260,11 +260,13 @@ def test_one_changed_row_is_another_object(source, local, folder, tmp_path):
 
 def test_an_unreachable_folder_is_named(source, local, folder):
     track(local, folder, "a", b"a")
+    track(local, folder, "b", b"b")
     shutil.rmtree(folder.root)
     plan = source.plan(local, None)
-    assert "a (md5" in str(source.missing(local, plan)[0])
-    with pytest.raises(SourceUnavailable, match="cannot be reached"):
+    assert ["cannot be reached" in str(g) for g in source.missing(local, plan)] == [True]
+    with pytest.raises(SourceUnavailable, match="cannot be reached") as error:
         source.fetch(local, plan)
+    assert len(error.value.reasons) == 1
 
 
 def test_an_unreachable_server_is_named(source, tmp_path, s3):
