@@ -14,7 +14,7 @@ from harness.executor import Parts, data_plan
 from harness.house import House
 from harness.model import CodeRef, Decision, Lineage, Profile, Status, Version
 from harness.pipeline import Line, Options, read_lineage
-from harness.progress import Progress, Quiet
+from harness.progress import Progress, Quiet, timed
 from harness.record import canonical, digest, parse_record, plain
 from harness.recording import RECIPE, Recorder, gaps, pending
 from harness.registries.base import Registry
@@ -184,7 +184,7 @@ def _moved(registry: Registry, ref: str, version: Version) -> str:
 
 def _publish(finished: Finished, version: Version, registry: Registry, progress: Progress) -> bool:
     try:
-        with progress.timed("publish"):
+        with timed(progress, "publish"):
             evidence.publish(finished, version, registry)
     except InfrastructureError as error:
         progress.note(f"not published: {error.message}; `harness sync` publishes it later")

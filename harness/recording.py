@@ -29,6 +29,7 @@ from harness.model import (
     Version,
 )
 from harness.pipeline import LINEAGE
+from harness.progress import timed
 from harness.record import canonical, digest, load
 from harness.registries.base import NewVersion
 from harness.runtimes.base import EnvironmentSpec
@@ -101,7 +102,7 @@ class Recorder:
         return state.ref, state.author
 
     def _stage(self, name: str) -> Any:
-        return self.parts.progress.timed(name)
+        return timed(self.parts.progress, name)
 
     def _register(
         self, model: str, plan: recipe.Recipe, lineage: Lineage, run: Path, name: str
