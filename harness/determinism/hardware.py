@@ -32,7 +32,8 @@ def fingerprint(summary: Mapping[str, Any], machine: Hardware | None = None) -> 
         Gpu(str(g["model"]), int(g["sm_count"]), str(g["driver"])) for g in summary.get("gpus", ())
     )
     libraries = dict(summary.get("libraries", {}))
-    libraries |= {f"blas {n}": b for n, b in enumerate(summary.get("blas", ()))}
+    if summary.get("blas"):
+        libraries["BLAS"] = "; ".join(sorted(set(map(str, summary["blas"]))))
     return Hardware(
         machine.arch,
         machine.cpu_model,
@@ -70,6 +71,8 @@ def _lines(a: Hardware, b: Hardware) -> Iterator[str]:
     if a.cpu_flags != b.cpu_flags:
         gone, new = set(a.cpu_flags) - set(b.cpu_flags), set(b.cpu_flags) - set(a.cpu_flags)
         yield _line("CPU flags", " ".join(sorted(gone)), " ".join(sorted(new)))
+    if a.threads.get("cpus") != b.threads.get("cpus"):
+        yield _line("CPUs available", *(str(m.threads.get("cpus", "")) for m in (a, b)))
 
 
 def _threads(a: Mapping[str, int], b: Mapping[str, int]) -> Iterator[str]:
@@ -80,8 +83,6 @@ def _threads(a: Mapping[str, int], b: Mapping[str, int]) -> Iterator[str]:
             changed.setdefault((a.get(name), b.get(name)), []).append(name)
     for (was, now), names in changed.items():
         yield _line(f"thread count ({', '.join(names)})", str(was or ""), str(now or ""))
-    if a.get("cpus") != b.get("cpus"):
-        yield _line("CPUs available", str(a.get("cpus", "")), str(b.get("cpus", "")))
 
 
 def _line(what: str, recorded: str, reproduced: str) -> str:

@@ -45,14 +45,15 @@ def read(folder: Path) -> dict[str, Any]:
         "nondeterministic": _uses(reports, "nondeterministic", "op"),
         **_machine(reports),
     }
-    summary["why"] = _why(summary)
+    levels = {_text(r.get("level")) for r in reports}
+    summary["why"] = _why(summary, levels)
     summary["pinned"] = not summary["why"]
     return summary
 
 
-def _why(summary: Mapping[str, Any]) -> str:
+def _why(summary: Mapping[str, Any], levels: set[str]) -> str:
     """Return why the training cannot be called pinned, or an empty string."""
-    if summary["level"] in {"off", ""}:
+    if not levels <= {"seeds", "strict", "entropy"}:
         return f"{NOT_PINNED}: determinism level off"
     if summary["unreported"]:
         return f"{NOT_PINNED}: a child process wrote no report: {summary['unreported'][0]}"

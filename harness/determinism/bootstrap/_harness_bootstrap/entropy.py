@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from . import core
+
+TYPE_CHECKING = False  # the module `typing` would cost more than all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def install() -> None:

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False  # the module `typing` would cost more than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _LIBRARIES = (
     *("numpy", "scipy", "pandas", "pyarrow", "sklearn", "joblib", "torch", "torchvision"),
@@ -99,7 +102,7 @@ def _stack() -> dict[str, str]:
 def _blas() -> list[str]:
     control: Any = sys.modules.get("threadpoolctl")
     if control is not None:
-        keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
+        keys = ("internal_api", "version", "architecture", "threading_layer")
         return [
             " ".join(str(pool[k]) for k in keys if pool.get(k))
             for pool in control.threadpool_info()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from . import core
+
+TYPE_CHECKING = False  # the module `typing` would cost more than all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def tensorflow(tf: Any) -> None:

@@ -11,10 +11,13 @@ from __future__ import annotations
 import _thread
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from . import core, report
+
+TYPE_CHECKING = False  # the module `typing` would cost more than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 NEXT = "HARNESS_PIN_PROCESS"
 _count = 0

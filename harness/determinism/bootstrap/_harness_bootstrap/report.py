@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from . import core
+
+TYPE_CHECKING = False  # the module `typing` would cost more than all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 SCHEMA = 1
 _folder = os.environ.get("HARNESS_PIN_REPORTS", "")
@@ -39,7 +42,7 @@ def write(complete: bool = False) -> None:
     body = _encode(_content(complete))
     partial = _path + ".partial"
     try:
-        with open(partial, "w", encoding="ascii") as sink:
+        with open(partial, "w", encoding="utf-8") as sink:
             sink.write(body)
         os.replace(partial, _path)
     except OSError as error:

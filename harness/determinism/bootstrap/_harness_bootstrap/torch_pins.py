@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import Any
 
 from . import core
+
+TYPE_CHECKING = False  # the module `typing` would cost more than all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def torch(module: Any) -> None:
