@@ -56,7 +56,7 @@ def _fetch(mirror: Mirror, commit: str, paths: list[str]) -> None:
             tuple(f"git-lfs file {p}" for p in paths),
             "install git-lfs",
         )
-    options = ("-c", f"remote.origin.url={mirror.url}")
+    options = ["-c", f"remote.origin.url={mirror.url}", *_server(mirror, commit)]
     try:
         mirror.git.bytes(*options, "lfs", "fetch", "origin", commit, timeout=NETWORK_TIMEOUT)
     except GitFailed as error:
@@ -65,6 +65,15 @@ def _fetch(mirror: Mirror, commit: str, paths: list[str]) -> None:
             tuple(f"git-lfs file {p}" for p in paths),
             "push them with 'git lfs push --all origin'",
         ) from error
+
+
+def _server(mirror: Mirror, commit: str) -> list[str]:
+    """Return the option for the git-lfs server that the commit names, if it may be asked."""
+    try:
+        url = mirror.git.text("config", f"--blob={commit}:.lfsconfig", "--get", "lfs.url")
+    except GitFailed:
+        return []
+    return ["-c", f"lfs.url={urls.checked(url, mirror.allowed)}"]
 
 
 def _place(source: Path, oid: str, target: Path, name: str) -> None:

@@ -23,7 +23,7 @@ class Mirror:
     """
 
     def __init__(self, home: Path, url: str, allowed: tuple[str, ...], width: int = 40) -> None:
-        self.url = url
+        self.url, self.allowed = url, allowed
         self._format = "sha256" if width == 64 else "sha1"
         name = hashlib.sha256(url.encode()).hexdigest()[:32]
         self.folder = home / "git" / (name + ("-sha256" if width == 64 else ""))
@@ -116,6 +116,8 @@ class Mirror:
         if not (self.folder / "HEAD").exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.git.bytes("init", "--quiet", "--bare", f"--object-format={self._format}")
+            # No branch is checked out here: git-lfs would obey the one that HEAD names.
+            self.git.bytes("symbolic-ref", "HEAD", "refs/none")
 
     def _gone(self, error: GitFailed) -> SourceUnavailable:
         where = urls.clean(self.url)

@@ -287,6 +287,29 @@ def test_lfs_files_are_brought_and_proven(source, origin, tmp_path):
     assert (tmp_path / "out/weights.bin").read_bytes() == b"\0real" * 100
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/lfs", "ext::sh -c x", "-oProxy:x"])
+def test_an_lfs_server_of_the_repositorys_choice_is_not_asked(source, origin, tmp_path, url):
+    (origin / ".lfsconfig").write_text(f"[lfs]\n    url = {url}\n")
+    git(origin, "add", ".lfsconfig")
+    git(origin, "-c", "core.hooksPath=/dev/null", "commit", "-qm", "server")
+    git(origin, "config", "lfs.url", origin.as_uri())
+    _with_lfs(origin, b"\0real" * 100)
+    with pytest.raises(SourceUnavailable, match="not allowed"):
+        source.checkout(ref(origin), tmp_path / "out")
+
+
+def test_an_allowed_lfs_server_of_the_commit_is_asked(source, origin, tmp_path):
+    _with_lfs(origin, b"\0real" * 100)
+    git(tmp_path, "clone", "-q", "--bare", str(origin), "elsewhere")
+    (origin / ".git/lfs").rename(tmp_path / "elsewhere/lfs")
+    server = (tmp_path / "elsewhere").as_uri()
+    (origin / ".lfsconfig").write_text(f"[lfs]\n    url = {server}\n")
+    git(origin, "add", ".lfsconfig")
+    git(origin, "commit", "-qm", "server")
+    source.checkout(ref(origin), tmp_path / "out")
+    assert (tmp_path / "out/weights.bin").read_bytes() == b"\0real" * 100
+
+
 def test_lfs_files_that_are_gone_are_named(source, origin, tmp_path):
     import shutil
 
