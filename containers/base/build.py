@@ -157,12 +157,13 @@ def relock(lock: Path) -> None:
         include = f"--include={','.join(WANTED)}"
         printed = run("debootstrap", "--print-debs", "--variant=minbase", include, SUITE, folder)
     names = sorted(set(printed.split()))
-    fields = re.compile(r"(?m)^(Version|Architecture|SHA256): (.*)$")
+    fields = re.compile(r"(?m)^(Package|Version|Architecture|SHA256): (.*)$")
     lines = ["# name version architecture sha256; written by `build.py --relock`"]
-    for name in names:
-        stanza = run("apt-cache", "show", "--no-all-versions", name).split("\n\n")[0]
+    shown = run("apt-cache", "show", "--no-all-versions", *names)
+    for stanza in shown.strip().split("\n\n"):
         found = dict(fields.findall(stanza))
-        lines.append(f"{name} {found['Version']} {found['Architecture']} {found['SHA256']}")
+        keys = ("Package", "Version", "Architecture", "SHA256")
+        lines.append(" ".join(found[key] for key in keys))
     lock.write_text("\n".join(lines) + "\n")
 
 
