@@ -53,7 +53,7 @@ def command(
             line += ["--ro-bind", str(path), str(path)]
     for name in _FILES:
         if Path(name).exists():
-            line += ["--ro-bind", name, name]
+            line += [*_parents(Path(name)), "--ro-bind", name, name]
     prefix = python.parent.parent
     if not prefix.is_relative_to("/usr"):
         line += [*_parents(prefix), "--ro-bind", str(prefix), str(prefix)]

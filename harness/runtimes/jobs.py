@@ -31,13 +31,18 @@ def run_job(env_tree: Path, python: Path, job: Job, sink: Sink, sandboxed: bool)
     with _room(job) as (root, unlimited):
         rooms = bubblewrap.rooms(root, job.bootstrap)
         _fill(root, job)
+        alone = os.geteuid() == 0 and (sandboxed or _reaches(python, env_tree, root))
+        if alone:
+            _hand_over(root)
+        elif not sandboxed:
+            unlimited.append("user (the job runs as ours)")
         group = limits.Group(job.run_id, job.limits)
         missing = list(group.unlimited)
         try:
             log = job.destination / "job.log"
             begun = time.monotonic()
             with Log(log, sink) as writer:
-                runner = _Runner(job, group, writer, root, missing, sandboxed)
+                runner = _Runner(job, group, writer, root, [*missing, *unlimited], sandboxed, alone)
                 status, failure = runner.all(env_tree, python, rooms)
             seconds = time.monotonic() - begun
             failure = failure or (_why(group, root, missing) if status else "")
@@ -94,10 +99,25 @@ def _fill(root: Path, job: Job) -> None:
     for name in ("home", "reports", "mlflow"):
         (root / name).mkdir()
     (root / "work" / job.workdir).mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0:
-        for folder, folders, names in os.walk(root):
-            for name in [*folders, *names]:
-                os.chown(Path(folder, name), UID, UID, follow_symlinks=False)
+
+
+def _hand_over(root: Path) -> None:
+    for path in scan(root):
+        os.chown(path, UID, UID, follow_symlinks=False)
+
+
+def _reaches(python: Path, env_tree: Path, root: Path) -> bool:
+    """Return whether a user of the job's own can start the interpreter and see its folders."""
+    script = "import os,sys; [os.listdir(p) for p in sys.argv[1:]]"
+    places = [str(env_tree), str(root / "work")]
+    try:
+        done = subprocess.run(
+            [str(python), "-I", "-c", script, *places],
+            user=UID, group=UID, extra_groups=[], cwd="/", capture_output=True, check=False,
+        )  # fmt: skip
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 class _Runner:
@@ -111,9 +131,11 @@ class _Runner:
         root: Path,
         missing: list[str],
         sandboxed: bool,
+        alone: bool,
     ) -> None:
         self._job, self._group, self._log = job, group, log
-        self._root, self._missing, self._sandboxed = root, missing, sandboxed
+        self._root, self._missing, self._sandboxed = root, [*missing], sandboxed
+        self._alone = alone
         self._end = time.monotonic() + job.limits.timeout
 
     def all(self, env_tree: Path, python: Path, rooms: dict[str, Path]) -> tuple[int | None, str]:
@@ -134,7 +156,6 @@ class _Runner:
         return 0, ""
 
     def _one(self, argv: list[str], env: Mapping[str, str], workdir: str) -> tuple[int | None, str]:
-        alone = not self._sandboxed and os.geteuid() == 0
         if not self._sandboxed and (found := shutil.which(argv[0], path=env["PATH"])):
             argv = [found, *argv[1:]]
         try:
@@ -146,7 +167,7 @@ class _Runner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=self._child(alone),
+                preexec_fn=self._child(),
             )
         except OSError as error:
             self._log.write(f"{argv[0]}: {error.strerror}\n".encode())
@@ -157,13 +178,14 @@ class _Runner:
             self._stop(process)
         return (None if failure else process.returncode), failure
 
-    def _child(self, alone: bool) -> Callable[[], None]:
-        apply = limits.rlimits(self._job.limits, self._missing, alone or self._sandboxed)
+    def _child(self) -> Callable[[], None]:
+        apply = limits.rlimits(self._job.limits, self._missing, self._alone)
+        become = self._alone and not self._sandboxed
 
         def prepare() -> None:
             self._group.enter()
             apply()
-            if alone:
+            if become:
                 os.setgroups([])
                 os.setgid(UID)
                 os.setuid(UID)

@@ -44,6 +44,13 @@ class Group:
             if folder not in self._folders:
                 self._folders.append(folder)
 
+    @classmethod
+    def lacking(cls) -> tuple[str, ...]:
+        """Return what no control group of this machine lets us limit."""
+        group = cls("probe", Limits())
+        group.remove()
+        return tuple(group.unlimited)
+
     def enter(self) -> None:
         """Put the calling process (a child before exec) into the group."""
         for folder in self._folders:

@@ -27,6 +27,13 @@ FORMAT = 1
 _ASK = "import platform,sys;print(platform.python_version());print(sys.executable)"
 
 
+_LACKING = {
+    "memory": "memory is limited for each process, not for the job",
+    "pids": "the number of processes is limited only when run as root",
+    "cpu": "the CPUs of a job are not limited",
+}
+
+
 @dataclass(frozen=True)
 class Interpreter:
     """An interpreter of this machine: real path and full version."""
@@ -46,12 +53,13 @@ class VenvRuntime:
     def available(self) -> Availability:
         """Return whether jobs can run here, sandboxed or, where that is allowed, not."""
         why = usable()
+        lacking = tuple(f"no control group here: {_LACKING[w]}" for w in limits.Group.lacking())
         if not why:
-            return Availability(True, "bubblewrap", warnings=())
+            return Availability(True, "bubblewrap", warnings=lacking)
         fix = "install bubblewrap (Debian: apt-get install bubblewrap)"
         if self.allow_unsandboxed:
             warning = f"trainings run UNSANDBOXED: {why}"
-            return Availability(True, "no sandbox", fix, (warning,))
+            return Availability(True, "no sandbox", fix, (warning, *lacking))
         return Availability(False, f"the policy asks for a sandbox, and {why}", fix)
 
     def missing(self, spec: EnvironmentSpec) -> tuple[Gap, ...]:

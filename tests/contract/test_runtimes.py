@@ -204,6 +204,17 @@ def test_worker_processes_and_temporary_files_work(run):
     assert (result.exit_status, lines) == (0, ["3 harness"])
 
 
+def test_the_machine_inside_is_whole_enough_for_ordinary_libraries(run):
+    script = """
+        import ctypes, os, socket
+        open("/etc/ld.so.cache").close()
+        ctypes.CDLL("libc.so.6")
+        print(socket.gethostbyname("localhost"), bool(os.cpu_count()))
+    """
+    result, lines, _ = run(script)
+    assert (result.exit_status, lines) == (0, ["127.0.0.1 True"])
+
+
 def test_links_devices_and_linked_folders_are_refused_by_name(run):
     script = """
         import os
