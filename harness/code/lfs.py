@@ -39,10 +39,13 @@ def resolve(mirror: Mirror, commit: str, root: Path, rows: list[Entry]) -> None:
     if not wanted:
         return
     store = mirror.folder / "lfs" / "objects"
-    if not all(_at(store, oid).is_file() for oid in wanted.values()):
-        _fetch(mirror, commit, sorted(wanted))
-    for path, oid in wanted.items():
-        _place(_at(store, oid), oid, root / path, path)
+    left = {p: oid for p, oid in wanted.items() if not _place(store, oid, root / p)}
+    if left:
+        _fetch(mirror, commit, sorted(left))
+    for path, oid in left.items():
+        if not _place(store, oid, root / path):
+            message = f"git-lfs file {path!r} (sha256 {oid}) is not at the repository, or corrupt"
+            raise SourceUnavailable(message, hint="push it with 'git lfs push --all origin'")
 
 
 def _at(store: Path, oid: str) -> Path:
@@ -76,13 +79,17 @@ def _server(mirror: Mirror, commit: str) -> list[str]:
     return ["-c", f"lfs.url={urls.checked(url, mirror.allowed)}"]
 
 
-def _place(source: Path, oid: str, target: Path, name: str) -> None:
+def _place(store: Path, oid: str, target: Path) -> bool:
+    """Copy an object over its pointer; return whether it was there, and was itself."""
+    source = _at(store, oid)
     if not source.is_file():
-        message = f"git-lfs file {name!r} (sha256 {oid}) is not at the repository"
-        raise SourceUnavailable(message, hint="push it with 'git lfs push --all origin'")
-    mode = target.stat().st_mode
-    shutil.copyfile(source, target, follow_symlinks=False)
-    target.chmod(mode & 0o777)
-    if (found := digest(target)[0]) != oid:
+        return False
+    copy = target.with_name(f".{target.name[:200]}.lfs")
+    shutil.copyfile(source, copy, follow_symlinks=False)
+    if digest(copy)[0] != oid:
+        copy.unlink()
         source.unlink()
-        raise SourceUnavailable(f"git-lfs file {name!r} has sha256 {found}, expected {oid}")
+        return False
+    copy.chmod(target.stat().st_mode & 0o777)
+    copy.replace(target)
+    return True

@@ -310,6 +310,18 @@ def test_an_allowed_lfs_server_of_the_commit_is_asked(source, origin, tmp_path):
     assert (tmp_path / "out/weights.bin").read_bytes() == b"\0real" * 100
 
 
+def test_a_damaged_lfs_object_is_brought_again(source, origin, tmp_path):
+    _with_lfs(origin, b"\0real" * 100)
+    source.checkout(ref(origin), tmp_path / "one")
+    (kept,) = (p for p in (tmp_path / "home/git").glob("*/lfs/objects/*/*/*") if p.is_file())
+    kept.unlink()  # git-lfs may share the file with a local origin
+    kept.write_bytes(b"evil")
+    source.checkout(ref(origin), tmp_path / "two")
+    assert (tmp_path / "two/weights.bin").read_bytes() == b"\0real" * 100
+    assert {p.name for p in (tmp_path / "two").iterdir()} >= {"weights.bin", "train.py"}
+    assert not list((tmp_path / "two").glob(".*.lfs"))
+
+
 def test_lfs_files_that_are_gone_are_named(source, origin, tmp_path):
     import shutil
 

@@ -240,6 +240,18 @@ def test_a_poisoned_cache_is_dropped_and_filled_again(source, checkout, remote, 
     assert (checkout / "a").read_bytes() == cached.read_bytes() == b"good"
 
 
+def test_a_poisoned_object_goes_even_when_its_remote_has_none(source, local, folder, tmp_path):
+    oid = track(local, folder, "a", b"good")
+    bring(source, local)
+    folder.drop(oid)
+    cached = tmp_path / "home/dvc/files/md5" / oid[:2] / oid[2:]
+    cached.chmod(0o644)
+    cached.write_bytes(b"evil")
+    with pytest.raises(SourceUnavailable, match="not at remote"):
+        bring(source, local)
+    assert not cached.exists()
+
+
 def test_a_checkout_shares_no_file_with_the_cache(source, local, folder, tmp_path):
     oid = track(local, folder, "a", b"good")
     bring(source, local)
