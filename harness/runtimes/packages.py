@@ -22,6 +22,7 @@ from harness.errors import IncompleteLineage, InfrastructureError, SourceUnavail
 from harness.files import digest, walk, write_atomic
 from harness.model import Gap, Package
 from harness.runtimes.base import ENV, Sink
+from harness.runtimes.indexes import pip_flags
 from harness.runtimes.locks import Locked, Target
 
 FORMAT = 1
@@ -29,11 +30,6 @@ LOG = "pip.log"
 EPOCH = 315532800
 # What an installer writes about itself or about where the wheel lay, and no training reads.
 _VOLATILE = {"direct_url.json", "uv_cache.json", "INSTALLER", "REQUESTED", "RECORD"}
-_UV_TO_PIP = {
-    "UV_FIND_LINKS": "--find-links",
-    "UV_EXTRA_INDEX_URL": "--extra-index-url",
-    "UV_INDEX": "--extra-index-url",
-}
 
 
 def fetch(locked: tuple[Locked, ...], target: Target, home: Path, sink: Sink) -> tuple[Path, ...]:
@@ -105,7 +101,7 @@ def _download(packages: tuple[Locked, ...], target: Target, folder: Path, sink: 
     command += ["--disable-pip-version-check", "--implementation=cp", "-d", str(folder)]
     command += [f"--python-version={target.version}", f"--abi=cp{short}"]
     command += [f"--platform={p}" for p in _platforms(target)]
-    command += [*_from_uv(), "-r", str(wanted)]
+    command += [*pip_flags(), "-r", str(wanted)]
     lines = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -118,16 +114,6 @@ def _download(packages: tuple[Locked, ...], target: Target, folder: Path, sink: 
         raise _refused(lines, (folder / LOG).read_text(errors="replace"))
 
 
-def _from_uv() -> Iterator[str]:
-    for variable, flag in _UV_TO_PIP.items():
-        for value in os.environ.get(variable, "").replace(",", " ").split():
-            # uv allows `name=url` for an index.
-            yield f"{flag}={re.sub(r'^[A-Za-z0-9_-]+=', '', value)}"
-    default = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
-    if default:
-        yield f"--index-url={default}"
-
-
 def _refused(lines: list[str], log: str) -> Unverifiable:
     text = "\n".join(lines)
     hint = "pip's configuration names the indexes; a package may have been withdrawn"
@@ -138,8 +124,9 @@ def _refused(lines: list[str], log: str) -> Unverifiable:
     elif found := re.search(
         r"(?:No matching distribution found for|satisfies the requirement) (\S+)", text
     ):
-        name = re.escape(re.split(r"[=<>!~]", found[1])[0]).replace(r"\-", "[-_.]")
-        if re.search(rf"No binaries permitted for {name}\b", log, re.IGNORECASE):
+        name, _, version = (re.escape(part) for part in found[1].partition("=="))
+        sources = rf"No sources permitted for \S+ \S*/{name}-{version}\.(?:tar|zip)"
+        if re.search(sources.replace(r"\-", "[-_.]"), log, re.IGNORECASE):
             reason = f"{found[1]}: has no wheel for this target, only a source distribution"
             return IncompleteLineage(reason, hint="lock a version that has wheels, or publish one")
         reason = f"{found[1]}: no wheel with a locked version for this target can be had"
