@@ -112,6 +112,9 @@ class GitSource:
             raise SourceUnavailable(f"{named} is nested deeper than {_NESTING} levels")
         try:
             url = urls.join(parent.url, _submodule_url(parent, commit, entry.path))
+            if urls.scheme(url) == "file" and urls.scheme(parent.url) != "file":
+                message = f"a repository elsewhere names the folder {url!r} of this machine"
+                raise SourceUnavailable(message, hint="give the submodule an https address")
             mirror = self._mirror(CodeRef(url, entry.oid))
             self._export(mirror, entry.oid, destination / entry.path, depth + 1)
         except SourceUnavailable as error:

@@ -1,4 +1,8 @@
-"""Run git itself: one environment and one set of options that no repository can talk out of."""
+"""Run git itself: one environment and one set of options that no repository can talk out of.
+
+The program and not GitPython: its guards do not cover raw commands, it cannot take a variable
+out of the environment, and nothing of its object model is needed to copy a tree.
+"""
 
 from __future__ import annotations
 

@@ -490,3 +490,16 @@ def test_every_row_of_the_table_keeps_the_contract(name, tmp_path):
     made = load(code.TABLE, name, group=code.GROUP)(tmp_path)
     for method in ["describe", "missing", "checkout"]:
         assert callable(getattr(made, method))
+
+
+def test_a_remote_repository_cannot_name_a_folder_here(source, origin, tmp_path, monkeypatch):
+    repository(tmp_path / "private", {"secret": "x"})
+    git(origin, "submodule", "add", "-q", str(tmp_path / "private"), "stolen")
+    commit(origin)
+    config = tmp_path / "gitconfig"
+    config.write_text(f'[url "{origin.as_uri()}"]\n    insteadOf = https://example.org/x\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    wanted = CodeRef("https://example.org/x", git(origin, "rev-parse", "HEAD"))
+    with pytest.raises(SourceUnavailable, match="of this machine"):
+        source.checkout(wanted, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
