@@ -17,21 +17,28 @@ from harness.files import matches
 from harness.runtimes import base
 from harness.runtimes.base import Job, JobResult, Sink
 from harness.runtimes.docker_base import Stream
-from harness.runtimes.docker_box import UID, Box
+from harness.runtimes.docker_box import UID, WRITABLE, Box
 from harness.runtimes.joblog import Log
 
+MAX_FILES = 1_000_000  # the checkout and its data are among them
 # Inside the container: ends what the job left running, then lists what it wrote and its limits.
 SURVEY = """
-import json,os,signal,sys
+import json,os,signal,stat,sys
 try: os.kill(-1,signal.SIGKILL)
 except OSError: pass
-found,full=[],False
-for root in sys.argv[1:]:
+found,full,flood=[],False,False
+for root in sys.argv[2:]:
     v=os.statvfs(root); full=full or not v.f_bavail or not v.f_favail
-    for folder,dirs,names in os.walk(root):
-        for name in names+dirs:
-            p=os.path.join(folder,name); s=os.lstat(p)
-            found.append([os.fsencode(p).hex(),s.st_mode,s.st_size])
+    todo=[root]
+    while todo:
+        try: entries=list(os.scandir(todo.pop()))
+        except OSError: continue
+        for e in entries:
+            try: s=e.stat(follow_symlinks=False)
+            except OSError: continue
+            if stat.S_ISDIR(s.st_mode): todo.append(e.path)
+            else: found.append([os.fsencode(e.path).hex(),s.st_mode,s.st_size])
+        if len(found)>int(sys.argv[1]): found,todo,flood=[],[],True
 def count(key,*paths):
     for path in paths:
         try:
@@ -39,7 +46,7 @@ def count(key,*paths):
                 if line.split()[0]==key: return int(line.split()[1])
         except OSError: pass
     return 0
-print(json.dumps({'found':found,'full':full,
+print(json.dumps({'found':found,'full':full,'flood':flood,
  'memory':count('oom_kill','memory/memory.oom_control','memory.events'),
  'pids':count('max','pids/pids.events','pids.events')}))
 """
@@ -63,6 +70,7 @@ class Survey:
 
     found: tuple[tuple[str, int, int], ...]
     full: bool
+    flood: bool
     memory: bool
     pids: bool
 
@@ -124,20 +132,22 @@ def _survey(box: Box) -> Survey | None:
     import docker.errors
 
     try:
-        raw = b"".join(box.tool(SURVEY, base.WORK, base.HOME, base.REPORTS, base.TRACKING).stdout())
+        raw = b"".join(box.tool(SURVEY, str(MAX_FILES), *WRITABLE).stdout())
         answer = json.loads(raw)
     except (docker.errors.APIError, OSError, ValueError):
         return None
     found = tuple((bytes.fromhex(p).decode(errors="surrogateescape"), m, s)
                   for p, m, s in answer["found"])  # fmt: skip
-    return Survey(found, answer["full"], answer["memory"] > 0, answer["pids"] > 0)
+    return Survey(found, answer["full"], answer["flood"], answer["memory"] > 0, answer["pids"] > 0)
 
 
 def _failure(box: Box, status: int | None, survey: Survey | None) -> str:
-    if status == 0 and survey:
-        return ""
     if survey is None:
         return "memory" if box.state().get("OOMKilled") else "processes"
+    if survey.flood:
+        return "too many files"
+    if status == 0:
+        return ""
     if survey.memory:
         return "memory"
     if survey.full:
@@ -151,7 +161,7 @@ def _collect(box: Box, job: Job, workdir: str, survey: Survey) -> tuple[str, ...
     refused = []
     left = job.limits.output_size
     for path, mode, size in survey.found:
-        kept = None if stat.S_ISDIR(mode) else _kept(path, workdir, job.collect)
+        kept = _kept(path, workdir, job.collect)
         if kept is None:
             continue
         shown, target = kept

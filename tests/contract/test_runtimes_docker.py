@@ -21,7 +21,7 @@ from support.engine import base_id  # noqa: F401
 
 from harness.errors import SourceUnavailable, UsageError
 from harness.model import EnvironmentRecord
-from harness.runtimes import docker_box, docker_build, oci
+from harness.runtimes import docker_box, docker_build, docker_run, oci
 from harness.runtimes.base import Environment, EnvironmentSpec, Job, Limits
 from harness.runtimes.docker import DockerRuntime
 
@@ -202,6 +202,19 @@ def test_filling_the_disk_stops_at_the_limit(runtime, bare, job):
     result = runtime.run(bare, job(script), lines.append)
     assert result.failure == "output_size"
     assert "No space left" in lines[-1]
+
+
+def test_a_flood_of_files_is_named(runtime, bare, job, monkeypatch):
+    monkeypatch.setattr(docker_run, "MAX_FILES", 1000)
+    script = """
+        import os
+        os.mkdir("out")
+        for n in range(1_001):
+            os.mknod(f"out/{n}")
+    """
+    result = runtime.run(bare, job(script), print)
+    assert (result.exit_status, result.failure) == (0, "too many files")
+    assert [p.name for p in result.log.parent.iterdir()] == ["job.log"]
 
 
 def test_too_much_memory_is_named(runtime, bare, job):
