@@ -40,6 +40,7 @@ def train(tmp_path: Path):
             cwd=folder,
             env={
                 **clean,
+                "PYTHONDONTWRITEBYTECODE": "",  # the second import of a framework must be fast
                 "TF_CPP_MIN_LOG_LEVEL": "3",
                 **determinism.environment(profile, str(reports)),
                 "PYTHONPATH": found,

@@ -120,6 +120,21 @@ def attempt(what: str, action: Callable[[], Any]) -> None:
             done.append(what)
 
 
+class Stand:
+    """Stands in for a built-in function: kept in a class it must not become a method of it."""
+
+    def __init__(self, home: str, name: str, act: Callable[..., Any]) -> None:
+        self.__module__, self.__name__, self.__qualname__ = home, name, name
+        self.act = act
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.act(*args, **kwargs)
+
+    def __reduce__(self) -> str:
+        """Pickle as the name that it stands under, as a built-in does."""
+        return self.__name__
+
+
 def forget() -> None:
     """Drop what the parent found: a forked child reports its own findings."""
     for table in (unseeded, nondeterministic, children):

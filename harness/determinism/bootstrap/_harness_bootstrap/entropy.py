@@ -16,15 +16,10 @@ def install() -> None:
     """Replace it before `random`, `uuid`, `secrets` and `tempfile` take hold of it."""
     stream = core.Stream("os.urandom")
 
-    def urandom(size: int) -> bytes:
-        return stream.bytes(size)
-
-    def getrandom(size: int, flags: int = 0) -> bytes:
-        return stream.bytes(size)
-
+    urandom = core.Stand("os", "urandom", stream.bytes)
     os.urandom = urandom
     if hasattr(os, "getrandom"):
-        os.getrandom = getrandom
+        os.getrandom = core.Stand("os", "getrandom", lambda size, flags=0: stream.bytes(size))
     bound: Any = sys.modules.get("random")
     if bound is not None:
         bound._urandom = urandom

@@ -89,8 +89,7 @@ def _moving_on(real: Callable[..., Any]) -> Callable[..., Any]:
             finally:
                 _offer()
 
-    start.__name__ = getattr(real, "__name__", "start")
-    return start
+    return core.Stand("os", real.__name__, start)
 
 
 def install() -> None:

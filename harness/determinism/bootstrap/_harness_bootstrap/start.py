@@ -16,6 +16,10 @@ def begin() -> None:
         from . import entropy
 
         entropy.install()
+    if core.pins("strict"):
+        from . import listing
+
+        listing.install()
     imports.install()
     report.write()
     core.changed.append(report.write)
@@ -26,4 +30,4 @@ def begin() -> None:
         report.finish()
         leave(status)
 
-    os._exit = _exit  # type: ignore[assignment]
+    os._exit = core.Stand("os", "_exit", _exit)
