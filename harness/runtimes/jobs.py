@@ -8,10 +8,8 @@ import selectors
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.runtimes import bubblewrap, limits
@@ -19,16 +17,16 @@ from harness.runtimes.base import BOOTSTRAP, ENV, HOME, WORK, Job, JobResult, Si
 from harness.runtimes.bubblewrap import UID
 from harness.runtimes.collect import Collector, make_writable, scan
 from harness.runtimes.joblog import Log
+from harness.runtimes.room import WATCHED, room
 
 POLL = 0.2
-MOUNT = "harness-job-"
 FULL = 1 << 20
 
 
 def run_job(env_tree: Path, python: Path, job: Job, sink: Sink, sandboxed: bool) -> JobResult:
     """Run a job in an assembled environment, sandboxed by bubblewrap or not at all."""
     job.destination.mkdir(parents=True, exist_ok=True)
-    with _room(job) as (root, unlimited):
+    with room(job.destination, job.source, job.limits.output_size) as (root, unlimited):
         rooms = bubblewrap.rooms(root, job.bootstrap)
         _fill(root, job)
         alone = os.geteuid() == 0 and (sandboxed or _reaches(python, env_tree, root))
@@ -62,36 +60,6 @@ def _why(group: limits.Group, root: Path, missing: list[str]) -> str:
         return hit
     state = os.statvfs(root)
     return "output_size" if state.f_bavail * state.f_frsize < FULL else ""
-
-
-@contextmanager
-def _room(job: Job) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a folder whose size is limited where this machine lets us, and what is not."""
-    folder = Path(tempfile.mkdtemp(prefix="job-", dir=job.destination))
-    options = f"size={job.limits.output_size},mode=0755,nosuid,nodev"
-    mount = ["mount", "-t", "tmpfs", "-o", options, f"{MOUNT}{os.getpid()}", str(folder)]
-    mounted = os.geteuid() == 0 and (
-        subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    )
-    try:
-        yield folder, [] if mounted else ["output_size (watched, not enforced)"]
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
-        # Not shutil.rmtree, which a deep tree makes fail.
-        subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True, check=False)
-
-
-def reap() -> None:
-    """Unmount and remove the folders of jobs whose harness is dead."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        source, target = line.split()[:2]
-        owner = source.removeprefix(MOUNT)
-        if source.startswith(MOUNT) and not Path("/proc", owner).exists():
-            folder = target.encode().decode("unicode_escape")
-            subprocess.run(["umount", "-l", folder], capture_output=True, check=False)
-            with contextlib.suppress(OSError):
-                Path(folder).rmdir()
 
 
 def _fill(root: Path, job: Job) -> None:
@@ -205,7 +173,7 @@ class _Runner:
                     self._log.write(data)
                 if process.poll() is not None and not ready.select(0):
                     return ""
-                if "output_size" in " ".join(self._missing) and self._too_large():
+                if WATCHED in self._missing and self._too_large():
                     return "output_size"
 
     def _drain(self, process: subprocess.Popen[bytes]) -> str:

@@ -106,7 +106,10 @@ def rlimits(limits: Limits, missing: list[str], alone: bool) -> Callable[[], Non
 
     def apply() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.output_size, limits.output_size))
+        if any(m.startswith("output_size") for m in missing):
+            # Beyond what the watchdog ends a job for, which names the reason.
+            largest = limits.output_size + (1 << 20)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         if "memory" in missing:
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
         if "pids" in missing and alone:

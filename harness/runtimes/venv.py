@@ -19,7 +19,7 @@ from filelock import FileLock
 from harness import files
 from harness.errors import SourceUnavailable, UsageError
 from harness.model import EnvironmentRecord, Gap, Package
-from harness.runtimes import jobs, limits, locks, packages
+from harness.runtimes import jobs, limits, locks, packages, room
 from harness.runtimes.base import Availability, Environment, EnvironmentSpec, Job, JobResult, Sink
 from harness.runtimes.bubblewrap import BWRAP, usable
 
@@ -125,7 +125,7 @@ class VenvRuntime:
     def reap(self) -> None:
         """Remove what an earlier, killed harness left behind."""
         limits.reap()
-        jobs.reap()
+        room.reap()
         with contextlib.suppress(OSError):
             for path in (self.home / "envs").glob("tmp*"):
                 shutil.rmtree(path, ignore_errors=True)
