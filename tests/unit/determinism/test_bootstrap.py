@@ -51,6 +51,24 @@ print(random.random(), np.random.rand(), np.random.default_rng(5).random())
     assert pinned.summary["pinned"] is True
 
 
+def test_asking_for_fresh_entropy_repeats_and_is_reported(train):
+    script = """
+import random
+import numpy as np
+import os; os.environ.clear()
+random.seed(); np.random.seed(None)
+print(random.random(), np.random.rand())
+if not os.fork():
+    print(random.random(), flush=True); os._exit(0)
+os.wait()
+"""
+    first = train(script, "seeds")
+    assert first.out == train(script, "seeds").out
+    assert len(set(first.out.split())) == 3
+    assert {"random.seed()", "numpy.random.seed()"} <= names(first.summary["unseeded"])
+    assert train(script, "off").out != train(script, "off").out
+
+
 def test_off_pins_nothing_and_says_so(train):
     summary = train(PLAIN, "off").summary
     assert summary["pinned"] is False

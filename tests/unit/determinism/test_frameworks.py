@@ -8,6 +8,8 @@ TORCH = """
 import sys
 import torch
 print(torch.rand(2).tolist(), torch.nn.Linear(3, 3).weight.sum().item())
+torch.seed()
+print(torch.rand(1).item())
 assert torch.are_deterministic_algorithms_enabled() == (sys.argv[1] == "strict")
 """
 OPS = """

@@ -54,17 +54,20 @@ class Global:
         if not self.by_user and self.state() != self.untouched:
             core.note(core.unseeded, self.name, where="", pinned=core.pins("seeds"))
 
-    def watch(self, home: Any, attribute: str) -> None:
-        """Notice when the script itself seeds it through `home.attribute`."""
-        real = getattr(home, attribute)
+    def watch(self, home: Any) -> None:
+        """Notice when the script itself seeds it; `seed()` alone asks for fresh entropy."""
+        real = home.seed
+        fresh = core.Stream(f"{self.name}.seed") if core.pins("seeds") else None
 
         def seed(*args: Any, **kwargs: Any) -> Any:
             if any(a is not None for a in (*args, *kwargs.values())):
                 self.by_user = True
-            return real(*args, **kwargs)
+                return real(*args, **kwargs)
+            core.note(core.unseeded, f"{self.name}.seed()", pinned=fresh is not None)
+            return real(*args, **kwargs) if fresh is None else real(fresh.bits(32))
 
         seed.__name__, seed.__doc__ = "seed", getattr(real, "__doc__", "")
-        setattr(home, attribute, seed)
+        home.seed = seed
 
 
 def python(module: Any) -> None:
@@ -72,7 +75,7 @@ def python(module: Any) -> None:
     _unseeded_randoms(module)
     # CPython gives forked children fresh entropy; ours runs after it, so registering comes here.
     own = Global("random", module.seed, module.getstate, copied=False)
-    own.watch(module, "seed")
+    own.watch(module)
     if core.rekey and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=own.in_child)
 
@@ -101,7 +104,7 @@ def numpy(module: ModuleType) -> None:
         held = random.get_state(legacy=False)
         return held["state"]["key"].tobytes(), held["state"]["pos"]
 
-    Global("numpy.random", random.seed, state, copied=True).watch(random, "seed")
+    Global("numpy.random", random.seed, state, copied=True).watch(random)
     source: Any = sys.modules["numpy.random.bit_generator"]
     draw = core.Stream("numpy.random").bits if core.pins("seeds") else source.randbits
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NEXT = "HARNESS_PIN_PROCESS"
 _count = 0
+_offered = ""
 _lock = _thread.RLock()
 
 
@@ -31,20 +32,28 @@ def take_place() -> None:
 
 
 def _offer() -> None:
-    global _count
+    global _count, _offered
     _count += 1
-    os.environ[NEXT] = f"{core.key}.{_count}"
+    _offered = f"{core.key}.{_count}"
+    os.environ[NEXT] = _offered
 
 
 def _in_child() -> None:
     global _count
-    core.key, _count, core.forked = report.claim(os.environ[NEXT]), 0, True
-    core.forget()
-    _offer()
-    for start in core.rekey:
-        core.attempt("worker stream", start)
-    report.write()
-    _lock.release()
+    try:
+        core.key, _count, core.forked = _offered, 0, True
+        core.forget()
+        core.attempt("", _claim)
+        _offer()
+        for start in core.rekey:
+            core.attempt("worker streams", start)
+        report.write()
+    finally:
+        _lock.release()
+
+
+def _claim() -> None:
+    core.key = report.claim(core.key)
 
 
 def _in_parent() -> None:
@@ -57,7 +66,7 @@ def _expect(argv: Any) -> None:
     words = [os.fsdecode(w) for w in list(argv)[:8]]
     is_python = bool(words) and os.path.basename(words[0]).startswith("python")
     if is_python and len(core.children) < 256:
-        core.children[os.environ[NEXT]] = " ".join(words)[:200]
+        core.children[_offered] = " ".join(words)[:200]
         report.write()
 
 
@@ -69,7 +78,7 @@ def _wrap_fork_exec(real: Callable[..., Any]) -> Callable[..., Any]:
             parts = list(args)
             if len(parts) > 5 and parts[5] is not None:
                 start = f"{NEXT}=".encode()
-                own = f"{NEXT}={os.environ[NEXT]}".encode()
+                own = f"{NEXT}={_offered}".encode()
                 parts[5] = [own if e.startswith(start) else e for e in parts[5]]
             if parts:
                 core.attempt("", lambda: _expect(parts[0]))

@@ -48,9 +48,9 @@ def _generator(t: Any) -> None:
 
 
 def _reseeding(t: Any) -> None:
-    """`torch.seed()` asks for fresh entropy: name it, and at `entropy` give it ours."""
+    """`torch.seed()` asks for fresh entropy: name it, and give it ours."""
     real = t.random.seed
-    stream = core.Stream("torch.seed") if core.pins("entropy") else None
+    stream = core.Stream("torch.seed") if core.pins("seeds") else None
 
     def seed() -> int:
         core.note(core.unseeded, "torch.seed()", pinned=stream is not None)
