@@ -31,7 +31,7 @@ class DockerRuntime:
 
     name = "docker"
 
-    def __init__(self, home: Path, base: str = "", checkout: Path | None = None) -> None:
+    def __init__(self, home: Path, base: str = "") -> None:
         """Use state below `home`; `base` is the operator's image (default: the one we build)."""
         self.home = home / "docker"
         self.packages_home = home
@@ -80,7 +80,7 @@ class DockerRuntime:
         if "@sha256:" in self.base and self.bases.in_registry(self.base):
             return Availability(True, f"{detail}, base {self.base} will be pulled", "", warnings)
         missing = f"{detail} answers, but has no base image {self.base}"
-        return Availability(False, missing, docker_base.BUILD, warnings)
+        return Availability(False, missing, docker_base.how_to_build(), warnings)
 
     def missing(self, spec: EnvironmentSpec) -> tuple[Gap, ...]:
         """Return what of the environment can no longer be had; downloads no package."""

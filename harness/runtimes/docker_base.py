@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +15,8 @@ from harness.files import write_atomic
 from harness.model import Gap
 from harness.runtimes import docker_archive, oci
 
+SCRIPT = "containers/base/build.py"
 DEFAULT = "repro-harness/base:python3.11"
-BUILD = "python containers/base/build.py --load (needs root; see containers/README.md)"
 PINNED = re.compile(r"sha256:[0-9a-f]{64}|[a-z0-9]+(?:[._:/-]+[A-Za-z0-9_]+)*@sha256:[0-9a-f]{64}")
 PROBE = """
 import json,os,platform,sys
@@ -32,6 +33,16 @@ class Interpreter:
     version: str
     glibc: str
     machine: str
+
+
+def how_to_build() -> str:
+    """Return the command that builds the base image, from a checkout or an installed package."""
+    package = Path(__file__).resolve().parents[1]
+    places = (package / "_share", package.parent)
+    script = next((p for p in places if (p / SCRIPT).exists()), places[1]) / SCRIPT
+    return (
+        f"as root: {sys.executable} {script} --load (needs debootstrap; see containers/README.md)"
+    )
 
 
 class Bases:
@@ -66,7 +77,9 @@ class Bases:
             found = self._pull(reference)
         if found is None:
             msg = f"the engine has no base image {reference}"
-            raise SourceUnavailable(msg, hint=f"load it into the engine, or build it: {BUILD}")
+            raise SourceUnavailable(
+                msg, hint=f"load it into the engine, or build it: {how_to_build()}"
+            )
         return found
 
     def _pull(self, reference: str) -> str | None:
@@ -162,7 +175,7 @@ class Bases:
         """Return a gap when neither the engine nor a registry has an image; brings nothing."""
         if self.present(reference) or ("@sha256:" in reference and self.in_registry(reference)):
             return ()
-        fix = f"load it into the engine, or build it: {BUILD}"
+        fix = f"load it into the engine, or build it: {how_to_build()}"
         return (Gap("base image", f"the engine has no {reference}", fix),)
 
     def in_registry(self, reference: str) -> bool:
