@@ -117,6 +117,11 @@ class _Runner:
             names = {**{k: str(v) for k, v in rooms.items()}, ENV: str(env_tree)}
             workdir = _mapped(workdir, names)
         env = {k: _mapped(v, names) for k, v in environment(self._job).items()}
+        if self._sandboxed:
+            # Set only once the job is its own user inside: LD_PRELOAD in a recipe must not reach
+            # bubblewrap, which is us, outside.
+            prefix += ["/usr/bin/env", "-i", *(f"{k}={v}" for k, v in env.items())]
+            env = {"PATH": "/usr/bin:/bin"}
         for command in self._job.commands:
             status, failure = self._one([*prefix, *command], env, workdir)
             if status != 0 or failure:
@@ -224,8 +229,12 @@ def environment(job: Job) -> dict[str, str]:
 def _collect(root: Path, job: Job) -> tuple[str, ...]:
     make_writable(root)
     collector = Collector(job)
-    workdir = root / "work" / job.workdir
-    collector.take(workdir, "work", job.collect)
+    work = (root / "work").resolve()
+    workdir = Path(os.path.normpath(work / job.workdir))
+    if workdir.resolve() == workdir:
+        collector.take(workdir, "work", job.collect)
+    else:
+        collector.refused.append(f"{job.workdir}: the workdir became a link")
     collector.take(root / "home", "home", job.collect, "~/")
     refused = list(collector.refused)
     collector.take(root / "reports", "reports", None)

@@ -227,6 +227,21 @@ def test_links_devices_and_linked_folders_are_refused_by_name(run):
     assert kept(folder) == ["job.log"]
 
 
+def test_a_workdir_that_becomes_a_link_shows_nothing_of_the_host(run, tmp_path):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/model.bin").write_text("s3cr3t")
+    (tmp_path / "source/sub").mkdir(parents=True)
+    (tmp_path / "source/sub/keep").write_text("")
+    script = f"""
+        import os, shutil
+        os.chdir("/harness/work"); shutil.rmtree("sub"); os.symlink({str(tmp_path / "secret")!r}, "sub")
+    """  # noqa: E501
+    command = (("python", "../train.py"),)
+    result, lines, folder = run(script, workdir="sub", commands=command)
+    assert (result.exit_status, lines) == (0, [])
+    assert kept(folder) == ["job.log"]
+
+
 def test_a_tree_deeper_than_any_recursion_does_not_stop_the_harness(run):
     script = """
         import os

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,10 +87,15 @@ def test_data_larger_than_the_output_limit_still_fits(tmp_path, spec, job):
     assert (result.exit_status, result.failure) == (0, ""), result.log.read_text()
 
 
-def test_two_jobs_at_once_do_not_meet(tmp_path, spec, job):
-    from concurrent.futures import ThreadPoolExecutor
-    from dataclasses import replace
+def test_a_library_that_the_recipe_preloads_reaches_the_job_alone(tmp_path, spec, job):
+    """What is loaded into bubblewrap runs outside of the sandbox, as the harness itself."""
+    made = VenvRuntime(tmp_path / "home")
+    result = made.run(made.build(spec, print), replace(job, env={"LD_PRELOAD": "/x.so"}), print)
+    assert result.exit_status == 0
+    assert result.log.read_text().count("/x.so") == 1
 
+
+def test_two_jobs_at_once_do_not_meet(tmp_path, spec, job):
     made = VenvRuntime(tmp_path / "home")
     environment = made.build(spec, print)
     jobs = [replace(job, run_id=f"r{n}", destination=tmp_path / f"out{n}",
