@@ -20,6 +20,8 @@ from harness.runtimes.docker_base import Stream
 from harness.runtimes.docker_box import UID, WRITABLE, Box
 from harness.runtimes.joblog import Log
 
+# One pipe for both streams: an engine keeps no order between two, and the last line is the error.
+MERGED = ("/bin/sh", "-c", 'exec "$0" "$@" 2>&1')
 MAX_FILES = 1_000_000  # the checkout and its data are among them
 # Inside the container: ends what the job left running, then lists what it wrote and its limits.
 SURVEY = """
@@ -116,7 +118,7 @@ def _commands(box: Box, job: Job, workdir: str, log: Log) -> tuple[int | None, b
     status: int | None = 0
     try:
         for command in job.commands:
-            execution = box.execute(command, workdir=workdir, env=env)
+            execution = box.execute([*MERGED, *command], workdir=workdir, env=env)
             for data in execution.output():
                 log.write(data)
             status = execution.status()

@@ -256,8 +256,23 @@ def test_commands_run_in_order_until_one_fails(runtime, bare, job):
 
 
 def test_a_command_that_does_not_exist_is_a_failing_job(runtime, bare, job):
-    result = runtime.run(bare, job("", commands=(("no-such-tool",),)), print)
-    assert result.exit_status in {126, 127}
+    lines = []
+    result = runtime.run(bare, job("", commands=(("no-such-tool", "a b"),)), lines.append)
+    assert result.exit_status == 127
+    assert "no-such-tool" in lines[-1]
+
+
+def test_arguments_reach_the_command_as_they_are_and_both_streams_keep_their_order(
+    runtime, bare, job
+):
+    code = (
+        "import sys\nfor n in range(50): print(n, file=(sys.stdout, sys.stderr)[n % 2], flush=True)"
+    )
+    odd = ("python3", "-c", code + "\nprint(sys.argv[1:])", "a b", "$HOME", "", "*", "'")
+    lines = []
+    result = runtime.run(bare, job("", commands=(odd,)), lines.append)
+    assert result.exit_status == 0
+    assert lines == [*map(str, range(50)), "['a b', '$HOME', '', '*', \"'\"]"]
 
 
 def test_a_flood_of_output_is_bounded_and_keeps_its_end(runtime, bare, job):
