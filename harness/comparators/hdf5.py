@@ -16,7 +16,10 @@ from harness.comparators.members import checked_members, read_member
 from harness.comparators.tensor import Tensor
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
+DEPTH = 200
 RATIO = 32  # how many times its size a compressed file may claim to hold
+IDS = "memory addresses of the process that saved; references are compared by order"
+SHARED = "shared_object_id"
 WRITER = "versions and dates of the libraries that wrote the file"
 FREE_ATTRIBUTES = {"keras_version", "tensorflow_version", "date_saved"}
 
@@ -36,7 +39,7 @@ class Hdf5Comparator(DocumentComparator):
         mapped(path, context.bounds.expanded)  # a plain file, within the bounds
         free: dict[str, Any] = {}
         content = groups(path, path.stat().st_size, context.bounds, free)
-        return Document(content, {"writer": (repr(free), WRITER)})
+        return _numbered(content, free)
 
 
 class KerasComparator(DocumentComparator):
@@ -70,7 +73,27 @@ class KerasComparator(DocumentComparator):
             held = content.get(key)
             if isinstance(held, dict):
                 free |= {k: held.pop(k) for k in FREE_ATTRIBUTES if k in held}
-        return Document(content, {"writer": (repr(free), WRITER)})
+        return _numbered(content, free)
+
+
+def _numbered(content: dict[str, Any], free: dict[str, Any]) -> Document:
+    """Return the document with Keras's object ids as numbers in order of appearance."""
+    ids: dict[Any, int] = {}
+
+    def walk(value: Any, depth: int) -> Any:
+        if depth > DEPTH:
+            raise CannotCompare(f"a config nested deeper than {DEPTH}")
+        if isinstance(value, list):
+            return [walk(v, depth + 1) for v in value]
+        if not isinstance(value, dict):
+            return value
+        found = {k: walk(v, depth + 1) for k, v in value.items() if k != SHARED}
+        if isinstance(value.get(SHARED), int):
+            found[SHARED] = ids.setdefault(value[SHARED], len(ids))
+        return found
+
+    numbered = walk(content, 0)
+    return Document(numbered, {"writer": (repr(free), WRITER), "object ids": (list(ids), IDS)})
 
 
 def _member(name: str, data: bytes, context: Context, free: dict[str, Any]) -> Any:
@@ -79,6 +102,14 @@ def _member(name: str, data: bytes, context: Context, free: dict[str, Any]) -> A
     if data.startswith(MAGIC):
         return groups(io.BytesIO(data), len(data), context.bounds, free)
     return Tensor("uint8", (len(data),), data)
+
+
+def _json(text: str) -> Any:
+    """Return the JSON in an attribute (Keras keeps its config there), other text as it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def groups(source: Any, size: int, bounds: Bounds, free: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +175,8 @@ class _Reader:
     def _value(self, value: Any) -> Any:
         if isinstance(value, bytes):
             return value.decode("utf-8", "backslashreplace")
+        if isinstance(value, str) and value[:1] == "{":
+            return _json(value)
         if isinstance(value, str | bool | int | float):
             return value
         if isinstance(value, self.h5py.Empty):

@@ -37,7 +37,9 @@ class ImageComparator(DocumentComparator):
             ) from error
         import numpy as np
 
-        mapped(path, context.bounds.header)
+        view = mapped(path, context.bounds.header)
+        if bytes(view[:8]) == STARTS[0] and b"IEND" not in bytes(view[-4096:]):
+            raise CannotCompare(f"{path.name}: cut off before its end")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")

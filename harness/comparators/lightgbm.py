@@ -29,8 +29,9 @@ class LightGbm(DocumentComparator):
     def parse(self, path: Path, context: Context) -> Document:
         """Read a model: a section per tree, numbers as tensors."""
         text = contents(path, context.bounds.member).decode("utf-8", "strict")
-        if "\nend of trees" not in text:
-            raise CannotCompare(f"{path.name}: cut off before the end of its trees")
+        ends = [f"\nend of {part}" for part in ("trees", "parameters") if f"\n{part}:" in text]
+        if any(end not in text for end in (*ends, "\nend of trees")):
+            raise CannotCompare(f"{path.name}: cut off before its end")
         head, _, tail = text.partition("\nend of trees")
         header, *trees = re.split(r"\n(?=Tree=\d)", head)
         if len(trees) > context.bounds.entries:

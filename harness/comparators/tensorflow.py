@@ -62,7 +62,7 @@ class BundleDataComparator(DocumentComparator):
     def recognises(self, sniff: Sniff) -> bool:
         """Return whether it is named as a shard and its index lies beside it."""
         found = SHARD.match(sniff.path.name)
-        return bool(found) and sniff.path.with_name(f"{found[1]}.index").is_file()
+        return found is not None and sniff.path.with_name(f"{found[1]}.index").is_file()
 
     def parse(self, path: Path, context: Context) -> Document:
         """Read every tensor that the index puts into this shard."""
