@@ -69,6 +69,17 @@ os.wait()
     assert train(script, "off").out != train(script, "off").out
 
 
+def test_a_librarys_own_generator_is_named_as_such(train):
+    script = """
+import random, tempfile
+import sympy
+tempfile.mkdtemp()
+random.Random()
+"""
+    found = {e["generator"]: e["where"] for e in train(script).summary["unseeded"]}
+    assert found == {"random.Random() of sympy": "script.py:3", "random.Random()": "script.py:5"}
+
+
 def test_off_pins_nothing_and_says_so(train):
     summary = train(PLAIN, "off").summary
     assert summary["pinned"] is False

@@ -85,12 +85,17 @@ class Stream:
         return int.from_bytes(self.bytes((count + 7) // 8), "little") >> (-count % 8)
 
 
+def is_own(name: str) -> bool:
+    """Return whether a code file is the training's own: no library's, no installed package's."""
+    return not name.startswith(("<", *_SKIPPED)) and "site-packages" not in name
+
+
 def caller() -> str:
     """Return `file:line` of the user's own code nearest to the caller, or ''."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(("<", *_SKIPPED)) and "site-packages" not in name:
+        if is_own(name):
             inside = name.startswith(os.getcwd() + os.sep)
             short = os.path.relpath(name) if inside else os.path.basename(name)
             return f"{short}:{frame.f_lineno}"

@@ -86,14 +86,25 @@ def _unseeded_randoms(module: Any) -> None:
 
     def seed(self: Any, a: Any = None, version: int = 2) -> None:
         if a is None and self is not module._inst:
-            by = sys._getframe(1).f_back
-            if not (by and by.f_globals.get("__name__", "").startswith(_PLUMBING)):
-                core.note(core.unseeded, "random.Random()", pinned=stream is not None)
+            maker = _maker(module.__file__)
+            if not maker.startswith(_PLUMBING):
+                name = f"random.Random() of {maker}" if maker else "random.Random()"
+                core.note(core.unseeded, name, pinned=stream is not None)
             a = None if stream is None else stream.bits(128)
         real(self, a, version)
 
     seed.__doc__ = real.__doc__
     module.Random.seed = seed
+
+
+def _maker(random_file: str) -> str:
+    """Return the package that makes a generator, or an empty string for the script's own code."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename == random_file:
+        frame = frame.f_back
+    if core.is_own(frame.f_code.co_filename) or frame.f_globals.get("__name__") == "__main__":
+        return ""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def numpy(module: ModuleType) -> None:
