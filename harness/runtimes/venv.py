@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness import files
-from harness.errors import SourceUnavailable, UsageError
+from harness.errors import InfrastructureError, SourceUnavailable, UsageError
 from harness.model import EnvironmentRecord, Gap, Package
 from harness.runtimes import jobs, limits, locks, packages, room
 from harness.runtimes.base import Availability, Environment, EnvironmentSpec, Job, JobResult, Sink
@@ -87,7 +87,7 @@ class VenvRuntime:
         place.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(place.parent / f".{key}.lock"):
             mark = place / "record.json"
-            if mark.exists():
+            if mark.exists() and (place / "env/bin/python").exists():
                 return Environment(_recall(mark, spec.lock), str(place / "env"), cached=True)
             wheels = packages.fetch(locked, _target(python), self.home, sink)
             sink(f"installing {len(wheels)} packages")
@@ -119,8 +119,16 @@ class VenvRuntime:
         sandboxed = not usable()
         if not sandboxed and not self.allow_unsandboxed:
             raise UsageError("the policy asks for a sandbox", f"install {BWRAP}")
-        python = Path(environment.handle, "bin", "python").readlink()
-        return jobs.run_job(Path(environment.handle), python, job, sink, sandboxed)
+        link = Path(environment.handle, "bin", "python")
+        if not link.exists():
+            msg = "the environment, or the interpreter it was built on, is gone"
+            raise InfrastructureError(msg, "run again: the environment is built anew")
+        python = link.readlink()
+        try:
+            return jobs.run_job(Path(environment.handle), python, job, sink, sandboxed)
+        except OSError as error:
+            msg = f"this machine failed while running the job: {error}"
+            raise InfrastructureError(msg, "look at free disk space, then try again") from error
 
     def reap(self) -> None:
         """Remove what an earlier, killed harness left behind."""

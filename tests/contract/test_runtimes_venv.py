@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import IncompleteLineage, SourceUnavailable, UsageError
+from harness.errors import IncompleteLineage, InfrastructureError, SourceUnavailable, UsageError
 from harness.runtimes import venv as venv_module
 from harness.runtimes.base import EnvironmentSpec, Job, Limits
 from harness.runtimes.venv import VenvRuntime
@@ -105,6 +105,34 @@ def test_two_jobs_at_once_do_not_meet(tmp_path, spec, job):
         results = list(pool.map(lambda j: made.run(environment, j, print), jobs))
     assert [r.exit_status for r in results] == [0, 0, 0]
     assert [(j.destination / "work/model").read_text() for j in jobs] == ["0", "1", "2"]
+
+
+def test_a_full_disk_is_our_fault_not_the_trainings(tmp_path, spec, job):
+    made = VenvRuntime(tmp_path / "home")
+    environment = made.build(spec, print)
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "harness-test", str(small)]
+    subprocess.run(mount, check=True)
+    try:
+        script = "import sys\nfor _ in range(9): print('x' * (1 << 20))"
+        noisy = replace(job, destination=small / "out", commands=(("python", "-c", script),))
+        with pytest.raises(InfrastructureError, match="No space left"):
+            made.run(environment, noisy, lambda line: None)
+        assert len(mounts(small)) == 1
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_a_lost_environment_is_said(tmp_path, spec, job):
+    made = VenvRuntime(tmp_path / "home")
+    environment = made.build(spec, print)
+    Path(environment.handle, "bin/python").unlink()
+    with pytest.raises(InfrastructureError, match="is gone"):
+        made.run(environment, job, print)
+    again = made.build(spec, print)
+    assert not again.cached
+    assert made.run(again, job, print).exit_status == 0
 
 
 KILLED = """
