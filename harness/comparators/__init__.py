@@ -21,6 +21,8 @@ TABLE: dict[str, str] = {
     "safetensors": "harness.comparators.safetensors:SafetensorsComparator",
     "npy": "harness.comparators.npy:NpyComparator",
     "npz": "harness.comparators.npy:NpzComparator",
+    "torch": "harness.comparators.torch:TorchComparator",
+    "torch-legacy": "harness.comparators.torch_legacy:TorchLegacyComparator",
     "pickle": "harness.comparators.pickle:PickleComparator",
     "toml": "harness.comparators.textual:TomlComparator",
     "yaml": "harness.comparators.textual:YamlComparator",

@@ -8,8 +8,10 @@ from pathlib import Path, PurePosixPath
 from harness.comparators.base import Bounds, CannotCompare
 
 
-def checked_members(archive: zipfile.ZipFile, path: Path, bounds: Bounds) -> list[zipfile.ZipInfo]:
-    """Return the file members of a zip, sorted by name.
+def checked_members(
+    archive: zipfile.ZipFile, path: Path, bounds: Bounds, size: int | None = None
+) -> list[zipfile.ZipInfo]:
+    """Return the file members of a zip, sorted by name; `size` is the zip's, else the file's.
 
     Raises: CannotCompare for what no honest writer makes: members that escape, stand twice,
     overlap, are encrypted, are links, are too many, or expand beyond the bounds.
@@ -28,17 +30,17 @@ def checked_members(archive: zipfile.ZipFile, path: Path, bounds: Bounds) -> lis
             raise CannotCompare(f"{path.name}: an encrypted member or a link")
     if sum(m.file_size for m in members) > bounds.expanded:
         raise CannotCompare(f"{path.name}: expands beyond {bounds.expanded} bytes")
-    _no_overlap(members, path)
+    _no_overlap(members, path, path.stat().st_size if size is None else size)
     return sorted(members, key=lambda m: m.filename)
 
 
-def _no_overlap(members: list[zipfile.ZipInfo], path: Path) -> None:
+def _no_overlap(members: list[zipfile.ZipInfo], path: Path, size: int) -> None:
     end = 0
     for m in sorted(members, key=lambda m: m.header_offset):
         if m.header_offset < end:
             raise CannotCompare(f"{path.name}: members overlap")
         end = m.header_offset + 30 + m.compress_size
-    if end > path.stat().st_size:
+    if end > size:
         raise CannotCompare(f"{path.name}: a member beyond the end")
 
 

@@ -6,6 +6,7 @@ import bz2
 import io
 import lzma
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,11 +76,11 @@ def document(stream: IO[bytes], name: str, context: Context, codec: str = "") ->
     root = machine.run(stream)
     if stream.read(1):
         raise CannotCompare(f"{name}: bytes after the end of the pickle")
-    canon = _Canon(context.bounds.entries * OPERATIONS)
+    canon = Canon(context.bounds.entries * OPERATIONS)
     tree = canon.value(root, "", 0)
     content = dict(tree) if isinstance(tree, dict) else {"object": tree}
     content["(imports)"] = sorted(g for g in machine.globals if not _machinery(g))
-    unsafe = [g for g in sorted(machine.globals) if not _known(g)]
+    unsafe = unsafe_names(machine.globals)
     note = f"never loaded; it would import {clip(', '.join(unsafe))}" if unsafe else ""
     aside = {
         "protocol": (machine.protocol, PROTOCOL),
@@ -90,6 +91,11 @@ def document(stream: IO[bytes], name: str, context: Context, codec: str = "") ->
         "class tracker": (canon.trackers, TRACKER),
     }
     return Document(content, aside, note)
+
+
+def unsafe_names(names: Iterable[str]) -> list[str]:
+    """Return what loading would import beyond the packages that models are made of."""
+    return [name for name in sorted(names) if not _known(name)]
 
 
 def _machinery(name: str) -> bool:
@@ -139,7 +145,7 @@ def _expand(data: bytes, limit: int, *, partial: bool = False) -> bytes:
     return found
 
 
-class _Canon:
+class Canon:
     """Symbols to document: shared objects once, then by reference; what varies freely aside."""
 
     def __init__(self, values: int) -> None:
