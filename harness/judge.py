@@ -111,7 +111,9 @@ def _cause(case: Case) -> Cause:
     for pair in case.between:
         if pair is None or not _same(pair):
             return Cause.FLAKY
-    return Cause.STABLE
+    # Once seen to be flaky, always flaky: two reruns can also agree by chance.
+    known = _earlier_difference(case, Cause.FLAKY)
+    return Cause.FLAKY if known else Cause.STABLE
 
 
 def _count(case: Case) -> tuple[str, ...]:
@@ -119,11 +121,13 @@ def _count(case: Case) -> tuple[str, ...]:
     return (f"{agreeing} of {len(case.against)} runs agree with the recorded version",)
 
 
-def _earlier_difference(case: Case) -> Earlier | None:
+def _earlier_difference(case: Case, cause: Cause | None = None) -> Earlier | None:
     """Return an earlier difference found under the same or fewer conditions than now."""
     now = set(case.conditional)
     for record in case.earlier:
-        if record.outcome == Outcome.DIVERGED and set(record.conditional) <= now:
+        if record.outcome != Outcome.DIVERGED or not set(record.conditional) <= now:
+            continue
+        if cause is None or record.cause == cause:
             return record
     return None
 
