@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from filelock import FileLock
@@ -27,6 +28,7 @@ from harness.runtimes.locks import Locked, Target
 
 FORMAT = 1
 LOG = "pip.log"
+INDEX = "look at this machine's pip or uv settings; the package may have been withdrawn"
 EPOCH = 315532800
 # What an installer writes about itself or about where the wheel lay, and no training reads.
 _VOLATILE = {"direct_url.json", "uv_cache.json", "INSTALLER", "REQUESTED", "RECORD"}
@@ -55,16 +57,39 @@ def fetch(locked: tuple[Locked, ...], target: Target, home: Path, sink: Sink) ->
 
 
 def missing(locked: tuple[Locked, ...], target: Target, home: Path) -> tuple[Gap, ...]:
-    """Return why a lock that was fetched before must be fetched again; asks no index.
+    """Return every pin that no index offers for the target any more; downloads no package.
 
-    Whether an index still has a wheel is found out when fetching: to ask is to download.
+    Whether what is offered still has a locked hash is found out when fetching.
     """
     store = home / "wheels"
-    index = _index(locked, target, store)
-    if not index.exists() or _kept(index, store) is not None:
+    if _kept(_index(locked, target, store), store) is not None:
         return ()
-    fix = "the next build fetches it again"
-    return (Gap("package cache", "a wheel of an earlier build is damaged or gone", fix),)
+    with ThreadPoolExecutor(4) as pool:
+        offered = pool.map(lambda p: _offered(p, target), locked)
+        return tuple(
+            Gap("package", f"{p.name}=={p.version} is offered by no index for this target", INDEX)
+            for p, found in zip(locked, offered, strict=True)
+            if not found
+        )
+
+
+def _offered(package: Locked, target: Target) -> bool:
+    command = [sys.executable, "-m", "pip", "index", "versions", "--no-input", "--no-color"]
+    command += ["--pre", "--disable-pip-version-check", "--only-binary=:all:", *pip_flags()]
+    command += [*_for(target), package.name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"^Available versions: (.*)$", done.stdout, re.M)
+    versions = found[1].split(", ") if found else []
+    # A locked `2.13.0` is also met by a local build of it, `2.13.0+cpu`.
+    return any(package.version in {v, v.partition("+")[0]} for v in versions)
+
+
+def _for(target: Target) -> Iterator[str]:
+    """Yield what tells pip which interpreter and platform the wheels are for."""
+    yield "--implementation=cp"
+    yield f"--python-version={target.version}"
+    yield f"--abi=cp{target.minor.replace('.', '')}"
+    yield from (f"--platform={p}" for p in _platforms(target))
 
 
 def _index(locked: tuple[Locked, ...], target: Target, store: Path) -> Path:
@@ -94,14 +119,11 @@ def _platforms(target: Target) -> Iterator[str]:
 def _download(packages: tuple[Locked, ...], target: Target, folder: Path, sink: Sink) -> None:
     wanted = folder / "requirements.txt"
     wanted.write_text("\n".join(p.line() for p in packages) + "\n")
-    short = target.minor.replace(".", "")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
     command += ["--only-binary=:all:", "--progress-bar=off", "--no-input", "--no-color"]
     command += [f"--log={folder / LOG}"]
-    command += ["--disable-pip-version-check", "--implementation=cp", "-d", str(folder)]
-    command += [f"--python-version={target.version}", f"--abi=cp{short}"]
-    command += [f"--platform={p}" for p in _platforms(target)]
-    command += [*pip_flags(), "-r", str(wanted)]
+    command += ["--disable-pip-version-check", "-d", str(folder)]
+    command += [*_for(target), *pip_flags(), "-r", str(wanted)]
     lines = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

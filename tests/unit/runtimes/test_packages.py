@@ -77,6 +77,26 @@ def test_a_withdrawn_wheel_is_unavailable_by_name(links, fetch):
         fetch(text)
 
 
+def test_what_no_index_offers_is_a_gap_before_anything_is_downloaded(tmp_path, links):
+    lock = tmp_path / "requirements.lock"
+    here, local = wheel(links), wheel(links, name="localpkg", version="2.0+cpu")
+    gone = f"gonepkg==1.0 --hash=sha256:{'a' * 64}\n"
+    other = line(wheel(links, name="oldpkg")).replace("==1.0", "==3.0")
+    lock.write_text(line(here) + line(local).replace("==2.0+cpu", "==2.0") + gone + other)
+    found = packages.missing(locks.read(lock, TARGET), TARGET, tmp_path / "home")
+    assert [g.detail.split(" ")[0] for g in found] == ["gonepkg==1.0", "oldpkg==3.0"]
+    assert not list((tmp_path / "home").rglob("*.whl"))
+
+
+def test_what_is_in_the_cache_is_not_missing(tmp_path, links, fetch):
+    made = wheel(links)
+    fetch(line(made))
+    made.unlink()
+    locked = locks.read(tmp_path / "requirements.lock", TARGET)
+    assert packages.missing(locked, TARGET, tmp_path / "home") == ()
+    assert packages.missing(locked, TARGET, tmp_path / "other") != ()
+
+
 def test_a_wheel_for_another_interpreter_is_unavailable(links, fetch):
     made = wheel(links, tag="cp312-cp312-manylinux_2_17_x86_64")
     with pytest.raises(SourceUnavailable, match="tinypkg"):
