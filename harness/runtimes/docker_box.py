@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -203,8 +204,7 @@ class Execution:
         return (data for kind, data in self._frames() if kind == STDOUT)
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:
-        from docker.utils.socket import frames_iter
-
+        frames_iter: Any = import_module("docker.utils.socket").frames_iter
         try:
             yield from frames_iter(self._channel, tty=False)
         finally:

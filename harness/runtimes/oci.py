@@ -158,11 +158,11 @@ def image_config(
 
     Only what defines the content enters: no time, no engine version, no base history.
     """
-    config = {
+    config: dict[str, Any] = {
         "architecture": below.architecture,
         "os": below.os,
         **({"variant": below.variant} if below.variant else {}),
-        "config": {"Env": list(below.env), **settings},
+        "config": {"Env": list(below.env)} | dict(settings),
         "created": CREATED,
         "history": [
             {"created": CREATED, "created_by": "base" if n < len(below.diff_ids) else comment}
