@@ -41,19 +41,22 @@ class DocumentComparator:
     version = 1
 
     def parse(self, path: Path, context: Context) -> Document:
-        """Read one file. Raises: CannotCompare, and only that, for whatever is wrong with it."""
+        """Read one file; whatever it raises, `compare` turns into CannotCompare."""
         raise NotImplementedError
 
     def compare(self, recorded: Path, reproduced: Path, context: Context) -> Difference:
         """Compare two files as documents."""
         try:
             one, two = self.parse(recorded, context), self.parse(reproduced, context)
-        except (ValueError, LookupError, RecursionError, struct.error, OverflowError) as error:
-            raise CannotCompare(f"{recorded.name}: malformed {self.id}: {clip(error)}") from error
+        except CannotCompare:
+            raise
         except OSError as error:
             raise CannotCompare(f"{recorded.name}: cannot be read: {clip(error)}") from error
         except MemoryError as error:
             raise CannotCompare(f"{recorded.name}: more memory than the bounds allow") from error
+        except Exception as error:
+            # Hostile bytes reach standard and third-party parsers, which raise what they please.
+            raise CannotCompare(f"{recorded.name}: malformed {self.id}: {clip(error)}") from error
         return compare_documents(one, two, recorded.name, self.id, context)
 
 
@@ -140,7 +143,7 @@ class _Walk:
         if isinstance(a, Labelled) and isinstance(b, Labelled):
             return self.node(a.value, b.value, clip(a.label), a.label)
         if isinstance(a, Tensor) and isinstance(b, Tensor):
-            found = compare_tensors(a, b, name, path, self.context.tolerance)
+            found = compare_tensors(a, b, clip(name), path, self.context.tolerance)
             return self._noted(found, path)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             return self._items(a, b, name, path)
