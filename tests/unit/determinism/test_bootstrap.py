@@ -51,6 +51,16 @@ print(random.random(), np.random.rand(), np.random.default_rng(5).random())
     assert pinned.summary["pinned"] is True
 
 
+def test_a_late_seed_does_not_hide_an_earlier_draw(train):
+    script = """
+import random
+import numpy as np
+random.random(); random.seed(1)
+np.random.seed(1); np.random.rand()
+"""
+    assert names(train(script).summary["unseeded"]) == {"random"}
+
+
 def test_asking_for_fresh_entropy_repeats_and_is_reported(train):
     script = """
 import random

@@ -60,6 +60,7 @@ class Global:
         fresh = core.Stream(f"{self.name}.seed") if core.pins("seeds") else None
 
         def seed(*args: Any, **kwargs: Any) -> Any:
+            self.judge()  # what was drawn until now was drawn without this seed
             if any(a is not None for a in (*args, *kwargs.values())):
                 self.by_user = True
                 return real(*args, **kwargs)

@@ -9,6 +9,7 @@ from . import core
 
 TYPE_CHECKING = False  # the module `typing` would cost more than all the rest
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -44,15 +45,16 @@ def _generator(t: Any) -> None:
     core.attempt("torch seeded" if core.pins("seeds") else "", pin)
     core.rekey.append(in_child)
     core.at_exit.append(judge)
-    _reseeding(t)
+    _reseeding(t, judge)
 
 
-def _reseeding(t: Any) -> None:
+def _reseeding(t: Any, judge: Callable[[], None]) -> None:
     """`torch.seed()` asks for fresh entropy: name it, and give it ours."""
     real = t.random.seed
     stream = core.Stream("torch.seed") if core.pins("seeds") else None
 
     def seed() -> int:
+        judge()
         core.note(core.unseeded, "torch.seed()", pinned=stream is not None)
         if stream is None:
             return int(real())
