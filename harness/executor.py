@@ -157,7 +157,7 @@ def train(
     if not any(o.role == Role.MODEL for o in outputs):
         refused = [f"not kept: {r}" for r in result.refused]
         raise RerunFailed(
-            "the training made no model output",
+            "; ".join(["the training made no model output", *refused[:5]]),
             ("the training made no model output", *refused, *tail.splitlines()[-5:]),
             "check [[output]] path in the recipe against what the script writes",
         )

@@ -142,7 +142,14 @@ def _unproven(comparisons: tuple[Comparison, ...]) -> tuple[str, ...]:
     models = [c for c in comparisons if c.role == Role.MODEL]
     if not models:
         reasons.append("no model output was compared")
-    reasons += [f"{c.path}: nothing in it was compared" for c in models if not c.difference.values]
+    elif not any(c.difference.values for c in models):
+        reasons.append("no model output has a single value to compare")
+    # Equal bytes of an empty file are equal; a difference that was set aside whole proves nothing.
+    reasons += [
+        f"{c.path}: it differs, and nothing in it was compared"
+        for c in models
+        if not c.difference.values and c.difference.status != Status.IDENTICAL
+    ]
     for c in models:
         for node in walk(c.difference):
             d = node.distances

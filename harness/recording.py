@@ -251,7 +251,7 @@ def _lineage(
 def _annotations(plan: recipe.Recipe, run: RunResult, folder: Path) -> Mapping[str, Any]:
     params = {f"param.{k}": str(v) for k, v in plan.params.items()}
     words = list(plan.command)
-    for name, value in zip(words, [*words[1:], ""], strict=True):
+    for name, value in zip(words, [*words[1:], "--"], strict=False):
         if name.startswith("--"):
             key, _, given = name.removeprefix("--").partition("=")
             params[key] = given or ("true" if value.startswith("--") else value)

@@ -151,7 +151,8 @@ import os, pathlib
 root = pathlib.Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("file://"))
 model = root / "1" / "models" / "m-1" / "artifacts"
 model.mkdir(parents=True)
-(model / "MLmodel").write_text("flavors:\\n  x: {}\\nmodel_uuid: %s\\n" % os.urandom(4).hex())
+text = "flavors:\\n  x: {version: 3}\\nmodel_uuid: %s\\n"
+(model / "MLmodel").write_text(text % os.urandom(4).hex())
 (model / "weights.json").write_text("[1.5, 2.5]")
 """
     recorded(project(script, extra=""))

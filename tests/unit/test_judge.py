@@ -75,12 +75,13 @@ def test_an_earlier_difference_under_other_conditions_does_not_count_against_thi
     "comparisons",
     [
         (compared(values=0),),
+        (compared(), compared(Status.EXACT, values=0, path="n.bin")),
         (compared(role=Role.METRICS),),
         (compared(Status.UNCOMPARABLE),),
         (compared(Status.WITHIN_TOLERANCE, distances=Distances(4, 4, rtol=0.5)),),
         (),
     ],
-    ids=["no values", "only metrics", "uncomparable", "vacuous tolerance", "nothing"],
+    ids=["no values", "set aside", "only metrics", "uncomparable", "vacuous", "nothing"],
 )
 def test_nothing_proved_is_never_a_pass(comparisons):
     assert judge(Case((comparisons,))).outcome == Outcome.INCONCLUSIVE
@@ -95,3 +96,8 @@ def test_a_copied_input_is_inconclusive_by_name():
 def test_a_difference_on_another_hardware_class_is_inconclusive_and_equality_is_not():
     assert judge(Case((OTHER,), other_class="avx2, was avx512")).outcome == Outcome.INCONCLUSIVE
     assert judge(Case((SAME,), other_class="avx2, was avx512")).outcome == Outcome.REPRODUCED
+
+
+def test_an_empty_file_beside_a_model_is_no_obstacle():
+    both = (compared(), compared(values=0, path="__init__.py"))
+    assert judge(Case((both,))).grade == Grade.BITWISE

@@ -43,7 +43,10 @@ def test_exit_codes(outcome, code):
         ('schema=1\nminimum_grade="EXACT"', {"grade": "TOLERANCE"}),
         ('schema=1\nsandbox="required"', {"runs": [{"sandbox": "none"}]}),
         ('schema=1\nruntimes=["docker"]', {}),
-        ("schema=1\n[caps]\nrtol=1e-6", {"artifacts": [{"path": "m", "distances": {"rtol": 1e-3}}]}),
+        (
+            "schema=1\n[caps]\nrtol=1e-6",
+            {"artifacts": [{"path": "m", "distances": {"rtol": 1e-3}}]},
+        ),
     ],
 )
 def test_each_criterion_can_refuse(text, changes):
@@ -52,7 +55,9 @@ def test_each_criterion_can_refuse(text, changes):
     assert rules.digest != policy.built_in().digest
 
 
-@pytest.mark.parametrize("text", ["", "schema=1", "schema=2", "schema=1\nx=1", "[", "schema=1\nreruns=-1"])
+@pytest.mark.parametrize(
+    "text", ["", "schema=1", "schema=2", "schema=1\nx=1", "[", "schema=1\nreruns=-1"]
+)
 def test_a_vacuous_or_wrong_policy_is_refused(text):
     with pytest.raises(UsageError):
         policy.parse(text)

@@ -15,12 +15,16 @@ from harness.model import Difference, Distances, SetAside, Status
 @given(st.floats(allow_nan=False), st.text(), st.integers(min_value=0, max_value=2**63))
 def test_a_difference_tree_survives(number, text, count):
     leaf = Difference(text, Status.DIFFERENT, values=count, distances=Distances(max_abs=number))
-    tree = Difference("root", Status.DIFFERENT, set_aside=(SetAside(text, "why"),), children=(leaf,))
+    tree = Difference(
+        "root", Status.DIFFERENT, set_aside=(SetAside(text, "why"),), children=(leaf,)
+    )
     assert record.load(Difference, record.canonical(tree)) == tree
 
 
 def test_numbers_that_json_lacks_become_words_and_come_back():
-    tree = Difference("x", Status.DIFFERENT, distances=Distances(max_rel=math.inf, max_abs=math.nan))
+    tree = Difference(
+        "x", Status.DIFFERENT, distances=Distances(max_rel=math.inf, max_abs=math.nan)
+    )
     back = record.load(Difference, record.canonical(tree))
     assert back.distances.max_rel == math.inf
     assert math.isnan(back.distances.max_abs)
