@@ -10,13 +10,13 @@ from typing import Any
 from harness import code, evidence, policy, recipe, reporters
 from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.evidence import Finished, Signing
-from harness.executor import Parts, data_plan
+from harness.executor import data_plan
 from harness.house import House
 from harness.model import CodeRef, Decision, Lineage, Profile, Status, Version
 from harness.pipeline import Line, Options, read_lineage
 from harness.progress import Progress, Quiet, timed
 from harness.record import canonical, digest, parse_record, plain
-from harness.recording import RECIPE, Recorder, gaps, pending
+from harness.recording import RECIPE, Recorder, attach, gaps, pending
 from harness.registries.base import Registry
 from harness.settings import Settings
 
@@ -348,9 +348,8 @@ def sync(settings: Settings, *, progress: Progress = QUIET) -> dict[str, Any]:
     registry, signing = house.registry(), house.signing()
     done, failed = [], []
     for path in pending(house.home):
-        recorder = Recorder(Parts(registry, *([None] * 3), progress), signing.key, house.home)  # type: ignore[arg-type]
         try:
-            done.append(recorder.attach(path).version.uri)
+            done.append(attach(path, registry, signing.key).version.uri)
         except HarnessError as error:
             failed.append({"what": path.stem, "why": error.message})
     for found, folder in evidence.unpublished(signing.records):

@@ -53,7 +53,7 @@ class House:
     def runtime(self) -> Any:
         """Return the runtime that was asked for, else the first that this machine can use."""
         names = [self.settings.runtime] if self.settings.runtime else list(runtimes.TABLE)
-        why = []
+        why: list[str] = []
         for name in names:
             made = self.make_runtime(name)
             state = made.available()

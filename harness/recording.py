@@ -31,7 +31,7 @@ from harness.model import (
 from harness.pipeline import LINEAGE
 from harness.progress import timed
 from harness.record import canonical, digest, load
-from harness.registries.base import NewVersion
+from harness.registries.base import NewVersion, Registry
 from harness.runtimes.base import EnvironmentSpec
 
 RECIPE = "recipe.toml"
@@ -78,7 +78,7 @@ class Recorder:
             lineage = dataclasses.replace(
                 lineage, annotations=_annotations(plan, run, folder / "run-1")
             )
-            return self._register(model, plan, lineage, folder / "run-1", name)
+            return self._register(model, lineage, folder / "run-1", name)
 
     def clean(self, path: Path) -> tuple[CodeRef, str]:
         """Return the commit of a clean working copy, and its author.
@@ -104,9 +104,7 @@ class Recorder:
     def _stage(self, name: str) -> Any:
         return timed(self.parts.progress, name)
 
-    def _register(
-        self, model: str, plan: recipe.Recipe, lineage: Lineage, run: Path, name: str
-    ) -> Recorded:
+    def _register(self, model: str, lineage: Lineage, run: Path, name: str) -> Recorded:
         notes = lineage.annotations
         version = self.parts.registry.register(
             NewVersion(
@@ -121,22 +119,7 @@ class Recorder:
         # From here a version exists; its lineage waits on disk until the registry has it.
         pending = self.home / "pending" / f"{name}.json"
         write_atomic(pending, canonical(dataclasses.replace(lineage, version=version)))
-        return self.attach(pending, plan.name)
-
-    def attach(self, pending: Path, title: str = "") -> Recorded:
-        """Sign a lineage that waits on disk and store it with its version."""
-        lineage = load(Lineage, pending.read_bytes(), str(pending))
-        assert lineage.version is not None
-        title = title or recipe.parse(lineage.recipe_text, lineage.recipe_path).name
-        envelope = dsse.sign(statements.provenance(lineage), self.key)
-        self.parts.registry.put_documents(
-            lineage.version,
-            "lineage",
-            {LINEAGE: envelope, "lineage.sigstore.json": dsse.bundle(envelope)},
-            _tags(lineage, title, digest(envelope)),
-        )
-        pending.unlink()
-        return Recorded(lineage.version, lineage, digest(envelope))
+        return attach(pending, self.parts.registry, self.key)
 
     def adopt(self, version: Version, ref: CodeRef, text: str, profile: Profile | None) -> Recorded:
         """Attach lineage to a version that was trained elsewhere; says `adopted`.
@@ -185,7 +168,23 @@ class Recorder:
         )
         pending = self.home / "pending" / f"{name}.json"
         write_atomic(pending, canonical(lineage))
-        return self.attach(pending, plan.name)
+        return attach(pending, self.parts.registry, self.key)
+
+
+def attach(pending: Path, registry: Registry, key: PrivateKey) -> Recorded:
+    """Sign a lineage that waits on disk and store it with its version."""
+    lineage = load(Lineage, pending.read_bytes(), str(pending))
+    assert lineage.version is not None
+    title = recipe.parse(lineage.recipe_text, lineage.recipe_path).name
+    envelope = dsse.sign(statements.provenance(lineage), key)
+    registry.put_documents(
+        lineage.version,
+        "lineage",
+        {LINEAGE: envelope, "lineage.sigstore.json": dsse.bundle(envelope)},
+        _tags(lineage, title, digest(envelope)),
+    )
+    pending.unlink()
+    return Recorded(lineage.version, lineage, digest(envelope))
 
 
 def recipe_at(parts: Parts, ref: CodeRef, folder: Path) -> str:

@@ -35,9 +35,10 @@ def array(data: memoryview, what: str) -> tuple[Tensor, bool]:
         raise CannotCompare(f"{what}: an array of Python objects is a pickle")
     shape = tuple(int(n) for n in header["shape"])
     checked(str(dtype), shape, data[start:], dtype.itemsize)
-    order = "F" if header["fortran_order"] else "C"
-    whole = np.frombuffer(data[start:], dtype).reshape(shape, order=order)
-    return Tensor.of(whole), order == "F"
+    flat = np.frombuffer(data[start:], dtype)
+    if header["fortran_order"]:
+        return Tensor.of(flat.reshape(shape, order="F")), True
+    return Tensor.of(flat.reshape(shape)), False
 
 
 class NpyComparator(DocumentComparator):
