@@ -41,5 +41,6 @@ def html(tree: Mapping[str, Any], recorded: str, reproduced: str) -> str:
     """Return a self-contained page for two files or folders."""
     from harness.reporters.html import environment
 
-    page = environment().get_template("compare.html.j2")
-    return page.render(tree=tree, recorded=recorded, reproduced=reproduced, words=words)
+    template = environment().get_template("compare.html.j2")
+    page: str = template.render(tree=tree, recorded=recorded, reproduced=reproduced, words=words)
+    return page
