@@ -9,17 +9,25 @@ from pathlib import Path
 from harness.model import Difference, Status
 
 CHUNK = 1 << 20
+SMALL = 1 << 16
 PARALLEL = 64 << 20
 WINDOW = 32
 
 
 def same_bytes(a: Path, b: Path) -> bool:
     """Return whether two files have the same bytes, read once, in parallel when large."""
-    size = a.stat().st_size
-    if size != b.stat().st_size:
-        return False
-    one, two = _open(a), _open(b)
+    one = _open(a)
     try:
+        two = _open(b)
+    except OSError:
+        os.close(one)
+        raise
+    try:
+        size = os.fstat(one).st_size
+        if size != os.fstat(two).st_size:
+            return False
+        if size <= SMALL:
+            return os.pread(one, SMALL, 0) == os.pread(two, SMALL, 0)
         if size < PARALLEL:
             return _first(one, two, 0, size) < 0
         workers = min(4, os.cpu_count() or 1)
@@ -33,18 +41,18 @@ def same_bytes(a: Path, b: Path) -> bool:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _first(one: int, two: int, start: int, end: int) -> int:
     """Return the offset of the first chunk that differs in a range, -1 when none does."""
-    a, b = bytearray(CHUNK), bytearray(CHUNK)
+    a, b = (bytearray(min(CHUNK, max(end - start, 1))) for _ in range(2))
     left, right = memoryview(a), memoryview(b)
     for at in range(start, end, CHUNK):
         n = min(CHUNK, end - at)
         read = os.preadv(one, [left[:n]], at), os.preadv(two, [right[:n]], at)
         # bytearray compares by memcmp, a memoryview item by item.
-        if read != (n, n) or (a != b if n == CHUNK else a[:n] != b[:n]):
+        if read != (n, n) or (a != b if n == len(a) else a[:n] != b[:n]):
             return at
     return -1
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from harness.comparators.base import CannotCompare, Context
-from harness.comparators.tensor import Labelled, Tensor, compare_tensors, rule_for
+from harness.comparators.tensor import Labelled, Tensor, compare_tensors, fits, rule_for
 from harness.model import Difference, Distances, SetAside, Status
 
 DIFFERS = {Status.DIFFERENT, Status.MISSING, Status.EXTRA}
 TEXT = 200
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|-?inf|nan", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ def mapped(path: Path, limit: int) -> memoryview:
 def contents(path: Path, limit: int) -> bytes:
     """Return all of a small file, within the limit."""
     return bytes(mapped(path, limit))
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text can only mean a number; `007` may be a name."""
+    return NUMBER.fullmatch(text) is not None
 
 
 def clip(value: object) -> str:
@@ -147,7 +153,7 @@ class _Walk:
             return self._noted(found, path)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             return self._items(a, b, name, path)
-        if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        if isinstance(a, list | tuple) and type(a) is type(b):
             return self._items(dict(enumerate(a)), dict(enumerate(b)), name, path)
         return self._noted(self._scalar(a, b, name, path), path)
 
@@ -192,7 +198,7 @@ class _Walk:
         return Difference(clip(name), status, values=values, children=tuple(children))
 
     def _is_ignored(self, a: Any, b: Any, path: str) -> bool:
-        if not any(fnmatchcase(path, pattern) for pattern in self.context.tolerance.ignore):
+        if not any(fits(path, pattern) for pattern in self.context.tolerance.ignore):
             return False
         if not (a is None or b is None) and len(self.ignored) < self.context.bounds.nodes:
             self.ignored.append(SetAside(clip(path), "ignored by the recipe"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -12,13 +14,13 @@ from typing import Any
 from harness import comparators
 from harness.comparators.base import Bounds, CannotCompare, Comparator, Context, Sniff
 from harness.comparators.bytewise import describe, same_bytes
-from harness.errors import HarnessError
-from harness.files import walk
+from harness.errors import HarnessError, UsageError
 from harness.model import Difference, Status, Tolerance
 from harness.tables import load
 
 HEAD = 1 << 16
 BYTES = "bytes@1"
+DOWNLOADED = "registered_model_meta"  # MLflow adds it to what it downloads
 SEVERITY = [
     Status.IDENTICAL,
     Status.EXACT,
@@ -60,9 +62,14 @@ def compare(
     Digests that are already known and verified spare a second read. Both sides are hostile: a
     format that cannot be read ends in bytes with the reason, never in an exception.
     """
+    tolerance = tolerance or Tolerance()
+    for rule in tolerance.rules:
+        if not all(math.isfinite(limit) and limit >= 0 for limit in (rule.rtol, rule.atol)):
+            what = f"tolerance {rule.match!r} has rtol {rule.rtol} and atol {rule.atol}"
+            raise UsageError(what, "give finite numbers that are not negative")
     if recorded_sha256 and recorded_sha256 == reproduced_sha256:
-        return _identical(recorded, name)
-    context = Context(tolerance or Tolerance(), bounds or Bounds(), seed, 0, probe)
+        return _identical(name, recorded.stat().st_size)
+    context = Context(tolerance, bounds or Bounds(), seed, 0, probe)
     return _compare(recorded, reproduced, name, context)
 
 
@@ -71,21 +78,27 @@ def _compare(a: Path, b: Path, name: str, context: Context) -> Difference:
         return Difference(name, Status.UNCOMPARABLE, BYTES, "nested deeper than the bounds allow")
     below = replace(context, depth=context.depth + 1)
     context = replace(context, compare=lambda x, y, n: _compare(x, y, n, below))
-    for path in (a, b):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+    try:
+        one, two = a.lstat(), b.lstat()
+        kinds = {stat.S_IFMT(one.st_mode), stat.S_IFMT(two.st_mode)}
+        if kinds - {stat.S_IFREG, stat.S_IFDIR}:
             return Difference(name, Status.UNCOMPARABLE, BYTES, "not a regular file")
-    if a.is_dir() != b.is_dir():
-        return Difference(name, Status.DIFFERENT, BYTES, "one side is a folder, the other a file")
-    if a.is_dir():
-        return _folder(a, b, name, context)
-    if same_bytes(a, b):
-        return _identical(a, name)
-    return _formats(a, b, name, context)
+        if len(kinds) > 1:
+            reason = "one side is a folder, the other a file"
+            return Difference(name, Status.DIFFERENT, BYTES, reason)
+        if kinds == {stat.S_IFDIR}:
+            return _folder(a, b, name, context)
+        if one.st_size == two.st_size and same_bytes(a, b):
+            return _identical(name, one.st_size)
+        return _formats(a, b, name, context)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        return Difference(name, Status.UNCOMPARABLE, BYTES, reason)
 
 
-def _identical(path: Path, name: str) -> Difference:
+def _identical(name: str, size: int) -> Difference:
     """Return the leaf for equal bytes; an empty file holds no value and proves nothing."""
-    return Difference(name, Status.IDENTICAL, BYTES, values=min(1, path.stat().st_size))
+    return Difference(name, Status.IDENTICAL, BYTES, values=min(1, size))
 
 
 def _formats(a: Path, b: Path, name: str, context: Context) -> Difference:
@@ -118,14 +131,32 @@ def _folder(a: Path, b: Path, name: str, context: Context) -> Difference:
     left, right = set(_members(a)), set(_members(b))
     names = sorted(left | right)
     children = tuple(_children(a, b, names[: context.bounds.entries], left, right, context))
-    return assemble(name, children, "folder@1", max(0, len(names) - context.bounds.entries))
+    found = assemble(name, children, "folder@1", max(0, len(names) - context.bounds.entries))
+    return _bounded(found, context.bounds.nodes)
+
+
+def _bounded(found: Difference, nodes: int) -> Difference:
+    """Drop the least telling children beyond the bound; what was dropped is counted."""
+    dropped = len(found.children) - nodes
+    if dropped <= 0:
+        return found
+    order = sorted(found.children, key=lambda c: -SEVERITY.index(c.status))
+    kept = {id(c) for c in order[:nodes]}
+    children = tuple(c for c in found.children if id(c) in kept)
+    return replace(found, children=children, truncated=found.truncated + dropped)
 
 
 def _members(folder: Path) -> Iterator[str]:
-    yield from walk(folder)
-    for path in folder.rglob("*"):
-        if path.is_symlink():
-            yield path.relative_to(folder).as_posix()
+    """Yield the path of everything below that is no folder; links are named, never followed."""
+    root = str(folder)
+    model = (folder / "MLmodel").is_file()
+    for top, folders, files in os.walk(root):
+        below = top[len(root) + 1 :]
+        links = [f for f in folders if Path(top, f).is_symlink()]
+        for entry in (*files, *links):
+            path = f"{below}/{entry}" if below else entry
+            if not (model and path == DOWNLOADED):
+                yield path
 
 
 def _children(

@@ -59,3 +59,22 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, bounds: Bound
     if len(data) != member.file_size:
         raise CannotCompare(f"{member.filename[:80]}: not the size that it declares")
     return data
+
+
+def member_view(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, view: memoryview, bounds: Bounds
+) -> memoryview:
+    """Return the bytes of one member, where they lie in the zip's own bytes if it is stored.
+
+    Raises: CannotCompare as `read_member` does.
+    """
+    if member.compress_type != zipfile.ZIP_STORED:
+        return memoryview(read_member(archive, member, bounds))
+    head = bytes(view[member.header_offset : member.header_offset + 30])
+    if len(head) < 30 or head[:4] != b"PK\x03\x04" or member.file_size != member.compress_size:
+        raise CannotCompare(f"{member.filename[:80]}: a damaged member")
+    start = member.header_offset + 30
+    start += int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+    if start + member.file_size > len(view):
+        raise CannotCompare(f"{member.filename[:80]}: a member beyond the end")
+    return view[start : start + member.file_size]

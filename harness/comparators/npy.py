@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.comparators.base import CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, mapped
-from harness.comparators.members import checked_members, read_member
+from harness.comparators.members import checked_members, member_view
 from harness.comparators.tensor import Tensor, checked
 
 MAGIC = b"\x93NUMPY"
@@ -73,13 +73,18 @@ class NpzComparator(DocumentComparator):
         """Read one file, member by member, within the bounds."""
         content: dict[str, Any] = {}
         order = []
-        with zipfile.ZipFile(path) as archive:
+        view = mapped(path, context.bounds.expanded)
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise CannotCompare(f"{path.name}: {error}") from None
+        with archive:
             members = checked_members(archive, path, context.bounds)
             for member in members:
-                data = read_member(archive, member, context.bounds)
+                data = member_view(archive, member, view, context.bounds)
                 if not member.filename.endswith(".npy"):
                     raise CannotCompare(f"{path.name}: {member.filename!r} is no array")
-                tensor, fortran = array(memoryview(data), member.filename)
+                tensor, fortran = array(data, member.filename)
                 content[member.filename.removesuffix(".npy")] = tensor
                 order.append((member.filename, fortran))
         aside = {

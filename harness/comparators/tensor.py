@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,6 +14,7 @@ from harness.comparators import numeric
 from harness.comparators.base import CannotCompare
 from harness.model import Difference, Distances, Status, Tolerance, ToleranceRule
 
+INDEX = re.compile(r"\[(\d+)\]")
 # Types that numpy lacks -> (numpy storage, how many bits to shift left to get a float32).
 STORED = {"bfloat16": ("<u2", 16)}
 
@@ -72,10 +74,15 @@ def numbers(values: list[Any]) -> Any:
         return values
 
 
+def fits(path: str, pattern: str) -> bool:
+    """Return whether a pattern fits a path of keys; `a[0]` and `a.0` are the same item."""
+    return fnmatchcase(path, INDEX.sub(r".\1", pattern))
+
+
 def rule_for(tolerance: Tolerance, name: str) -> ToleranceRule:
     """Return the first rule that fits a name; without one nothing may differ."""
     for rule in tolerance.rules:
-        if rule.match != "behaviour" and fnmatchcase(name, rule.match):
+        if rule.match != "behaviour" and fits(name, rule.match):
             return rule
     return ToleranceRule()
 

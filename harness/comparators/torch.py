@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.comparators.base import Bounds, CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, clip, mapped
-from harness.comparators.members import checked_members, read_member
+from harness.comparators.members import checked_members, member_view
 from harness.comparators.pickle import OPERATIONS, unsafe_names
 from harness.comparators.pickle_machine import Machine
 from harness.comparators.tensor import Tensor
@@ -95,16 +95,7 @@ class _Parts:
         member = self.members.get(name)
         if member is None:
             raise CannotCompare(f"a torch file without {clip(name)}")
-        if member.compress_type != zipfile.ZIP_STORED:
-            return memoryview(read_member(self.archive, member, self.bounds))
-        head = bytes(self.view[member.header_offset : member.header_offset + 30])
-        if len(head) < 30 or head[:4] != b"PK\x03\x04" or member.file_size != member.compress_size:
-            raise CannotCompare(f"{clip(name)}: a damaged member")
-        start = member.header_offset + 30
-        start += int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-        if start + member.file_size > len(self.view):
-            raise CannotCompare(f"{clip(name)}: a member beyond the end")
-        return self.view[start : start + member.file_size]
+        return member_view(self.archive, member, self.view, self.bounds)
 
 
 class _Reader:

@@ -1,0 +1,160 @@
+"""Archives by member: unpacked within strict bounds, then compared as the folders they hold."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from harness.comparators.base import CannotCompare, Context, Sniff
+from harness.comparators.members import checked_members
+from harness.model import Difference, SetAside, Status
+
+BLOCK = 1 << 20
+SLACK = 256 << 20
+RATIO = 100  # what honest data compresses to; a bomb compresses a thousandfold
+WHY = "times, owners, order and compression of an archive are not its content"
+OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError,
+    NotImplementedError, ValueError, RuntimeError,
+)  # fmt: skip
+
+
+class Archive:
+    """Base of the archives: each says what its members are."""
+
+    id = ""
+    version = 1
+
+    def members(self, path: Path, context: Context) -> Iterator[tuple[str, IO[bytes]]]:
+        """Yield name and stream of every member. Raises: CannotCompare."""
+        raise NotImplementedError
+
+    def compare(self, recorded: Path, reproduced: Path, context: Context) -> Difference:
+        """Compare two archives member by member, each by its own format."""
+        assert context.compare is not None
+        with tempfile.TemporaryDirectory(dir=context.scratch, prefix="harness-") as folder:
+            sides = Path(folder, "recorded"), Path(folder, "reproduced")
+            for path, side in zip((recorded, reproduced), sides, strict=True):
+                self._unpack(path, side, context)
+            found = context.compare(*sides, recorded.name)
+        aside = (*found.set_aside, SetAside("container", WHY))
+        same = found.status == Status.IDENTICAL
+        return replace(found, status=Status.EXACT if same else found.status, set_aside=aside)
+
+    def _unpack(self, path: Path, side: Path, context: Context) -> None:
+        side.mkdir()
+        left = min(context.bounds.expanded, path.stat().st_size * RATIO + SLACK)
+        try:
+            for count, (name, stream) in enumerate(self.members(path, context)):
+                if count >= context.bounds.entries:
+                    raise CannotCompare(f"{path.name}: more than {count} members")
+                target = side / _safe(name, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                left -= _copy(stream, target, left, path)
+        except BROKEN as error:
+            raise CannotCompare(f"{path.name}: malformed {self.id}: {str(error)[:200]}") from None
+
+
+def _safe(name: str, path: Path) -> PurePosixPath:
+    pure = PurePosixPath(name)
+    hostile = pure.is_absolute() or ".." in pure.parts or not pure.parts
+    if hostile or "\0" in name or "\\" in name or len(pure.parts) > 64:
+        raise CannotCompare(f"{path.name}: a member named {name[:80]!r}")
+    return pure
+
+
+def _copy(stream: IO[bytes], target: Path, limit: int, path: Path) -> int:
+    done = 0
+    with target.open("xb") as out:
+        while block := stream.read(BLOCK):
+            done += len(block)
+            if done > limit:
+                raise CannotCompare(f"{path.name}: expands beyond what its size allows")
+            out.write(block)
+    return done
+
+
+class ZipComparator(Archive):
+    """Zip archives, Python wheels among them."""
+
+    id = "zip"
+    version = 1
+
+    def recognises(self, sniff: Sniff) -> bool:
+        """Return whether it begins as a zip with members does."""
+        return sniff.head.startswith(b"PK\x03\x04")
+
+    def members(self, path: Path, context: Context) -> Iterator[tuple[str, IO[bytes]]]:
+        """Yield name and stream of every member."""
+        with zipfile.ZipFile(path) as archive:
+            for member in checked_members(archive, path, context.bounds):
+                with archive.open(member) as stream:
+                    yield member.filename, stream
+
+
+class TarComparator(Archive):
+    """Tar archives, plain or compressed."""
+
+    id = "tar"
+    version = 1
+
+    def recognises(self, sniff: Sniff) -> bool:
+        """Return whether the first block, when need be expanded, is a tar header."""
+        return _expanded(sniff.head)[257:262] == b"ustar"
+
+    def members(self, path: Path, context: Context) -> Iterator[tuple[str, IO[bytes]]]:
+        """Yield name and stream of every file in it, in one pass."""
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if member.isdir():
+                    continue
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is None or member.issparse():
+                    raise CannotCompare(f"{path.name}: a link, device or sparse file in a tar")
+                yield member.name, stream
+
+
+class CompressedComparator(Archive):
+    """One file compressed with gzip, bzip2 or xz."""
+
+    id = "compressed"
+    version = 1
+
+    def recognises(self, sniff: Sniff) -> bool:
+        """Return whether it begins as compressed data does."""
+        return _opener(sniff.head) is not None
+
+    def members(self, path: Path, context: Context) -> Iterator[tuple[str, IO[bytes]]]:
+        """Yield what is inside, under one name on both sides."""
+        with path.open("rb") as file:
+            opener = _opener(file.read(8))
+        with opener(path) as stream:
+            yield f"content{Path(path.stem).suffix}", stream
+
+
+def _opener(head: bytes) -> Any:
+    return next((o for start, o in OPENERS.items() if head.startswith(start)), None)
+
+
+def _expanded(head: bytes) -> bytes:
+    """Return the beginning of a file's content; empty where it cannot be expanded."""
+    try:
+        if head.startswith(b"\x1f\x8b"):
+            return zlib.decompressobj(31).decompress(head, 512)
+        if head.startswith(b"BZh"):
+            return bz2.BZ2Decompressor().decompress(head, 512)
+        if head.startswith(b"\xfd7zXZ"):
+            return lzma.LZMADecompressor(memlimit=256 << 20).decompress(head, 512)
+    except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError):
+        return b""
+    return head
