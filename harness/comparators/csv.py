@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.comparators.base import CannotCompare, Context, Sniff
-from harness.comparators.document import Document, DocumentComparator, contents
+from harness.comparators.document import Document, DocumentComparator, contents, is_number
 from harness.comparators.tensor import numbers
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -49,14 +49,6 @@ class CsvComparator(DocumentComparator):
 
 
 def _column(cells: list[str]) -> Any:
-    try:
-        return numbers([float(c) for c in cells]) if any("." in c for c in cells) else _whole(cells)
-    except ValueError:
+    if not all(map(is_number, cells)):
         return cells
-
-
-def _whole(cells: list[str]) -> Any:
-    try:
-        return numbers([int(c) for c in cells])
-    except ValueError:
-        return numbers([float(c) for c in cells])
+    return numbers([int(c) if c.removeprefix("-").isdecimal() else float(c) for c in cells])

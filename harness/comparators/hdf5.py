@@ -145,6 +145,8 @@ class _Reader:
             link = group.get(name, getlink=True)
             if isinstance(link, self.h5py.ExternalLink):
                 raise CannotCompare(f"an HDF5 link to another file: {name!r}")
+            if name in found:
+                raise CannotCompare(f"an HDF5 entry named as an attribute: {name!r}")
             item = group[name]
             nested = isinstance(item, self.h5py.Group)
             found[name] = self.group(item, depth + 1) if nested else self._dataset(item)

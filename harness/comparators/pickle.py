@@ -37,6 +37,16 @@ BUILTINS = {
 }  # fmt: skip
 
 
+MACHINERY = {
+    ("numpy", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("numpy", "scalar"),
+    ("numpy", "_frombuffer"), ("_codecs", "encode"), ("joblib", "NumpyArrayWrapper"),
+}  # fmt: skip
+
+
+class Symbol(str):
+    """Text of our own that no text inside a pickle can pass for."""
+
+
 class PickleComparator(DocumentComparator):
     """Pickled objects of any library, compressed or not, by the calls that would rebuild them."""
 
@@ -79,6 +89,9 @@ def document(stream: IO[bytes], name: str, context: Context, codec: str = "") ->
     canon = Canon(context.bounds.entries * OPERATIONS)
     tree = canon.value(root, "", 0)
     content = dict(tree) if isinstance(tree, dict) else {"object": tree}
+    content["(discarded)"] = [
+        canon.value(c, f"(discarded {n})", 0) for n, c in enumerate(machine.discarded)
+    ]
     content["(imports)"] = sorted(g for g in machine.globals if not _machinery(g))
     unsafe = unsafe_names(machine.globals)
     note = f"never loaded; it would import {clip(', '.join(unsafe))}" if unsafe else ""
@@ -100,7 +113,8 @@ def unsafe_names(names: Iterable[str]) -> list[str]:
 
 def _machinery(name: str) -> bool:
     """Return whether a name only rebuilds arrays or bytes, which are compared as such."""
-    return name.split(".")[0] in {"numpy", "_codecs"} or name.startswith("joblib.numpy_pickle")
+    module, _, last = name.rpartition(".")
+    return (module.split(".")[0], last) in MACHINERY
 
 
 def _known(name: str) -> bool:
@@ -166,13 +180,13 @@ class Canon:
         if isinstance(item, bytes | bytearray):
             return _bytes(item)
         if isinstance(item, Global):
-            return f"name {item}"
+            return Symbol(f"name {item}")
         if isinstance(item, Persistent):
-            return {"persistent": self.value(item.key, path, depth + 1)}
+            return {"(persistent)": self.value(item.key, path, depth + 1)}
         if isinstance(item, Sequence) and _small(item):
-            return [self.value(i, path, depth + 1) for i in item.items]
+            return tuple(self.value(i, path, depth + 1) for i in item.items)
         if id(item) in self.seen:
-            return f"the same object as {self.seen[id(item)] or 'the whole'}"
+            return Symbol(f"the same object as {self.seen[id(item)] or 'the whole'}")
         self.seen[id(item)] = path
         return self._held(item, path, depth)
 
@@ -189,17 +203,20 @@ class Canon:
         if item.kind in {"set", "frozenset"}:
             held = [self.value(i, path, depth + 1) for i in item.items]
             if not all(isinstance(i, str | int | float | bytes | None) for i in held):
-                return {item.kind: held}
+                return {f"({item.kind})": held}
             self.sets.append(repr(held))
-            return {item.kind: sorted(held, key=lambda i: (type(i).__name__, repr(i)))}
+            return {f"({item.kind})": sorted(held, key=lambda i: (type(i).__name__, repr(i)))}
         if len(item.items) > 8 and all(type(i) in (int, float) for i in item.items):
-            return numbers(item.items)
-        return [self.value(i, f"{path}[{n}]", depth + 1) for n, i in enumerate(item.items)]
+            return {f"({item.kind} of numbers)": numbers(item.items)}
+        held = [self.value(i, f"{path}[{n}]", depth + 1) for n, i in enumerate(item.items)]
+        return tuple(held) if item.kind == "tuple" else held
 
     def _pairs(self, pairs: list[tuple[Any, Any]], path: str, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for number, (key, value) in enumerate(pairs):
             name = key if isinstance(key, str) else self._key(key, path, number, depth)
+            if isinstance(key, str) and key[:1] in ("(", "\\"):
+                name = f"\\{key}"  # our own keys are in parentheses
             if name in found:
                 name = f"{name} #{number}"
             found[name] = self.value(value, f"{path}.{name}".lstrip("."), depth + 1)
@@ -219,9 +236,9 @@ class Canon:
             return array
         kind = dtype_of(item)
         if kind is not None:
-            return f"dtype {kind.str if kind.names is None else kind.descr}"
+            return Symbol(f"dtype {kind.str if kind.names is None else kind.descr}")
         callee = self.value(item.callee, path, depth + 1)
-        found: dict[str, Any] = {"(call)": callee}
+        found: dict[str, Any] = {"(new)" if item.new else "(call)": callee}
         arguments = self._free(str(item.callee), item.arguments)
         if arguments:
             given = [self.value(a, f"{path}({n})", depth + 1) for n, a in enumerate(arguments)]
@@ -268,4 +285,6 @@ def _small(item: Sequence) -> bool:
 
 
 def _bytes(data: bytes | bytearray) -> Any:
-    return Tensor("uint8", (len(data),), data) if len(data) > 32 else f"bytes {data.hex()}"
+    if len(data) > 32:
+        return {"(bytes)": Tensor("uint8", (len(data),), data)}
+    return Symbol(f"{type(data).__name__} {data.hex()}")

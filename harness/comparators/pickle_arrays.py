@@ -63,13 +63,13 @@ def array(data: Any, dtype: np.dtype[Any], shape: Any, fortran: bool) -> Any:
     flat = np.frombuffer(data, dtype) if memoryview(data).nbytes else np.zeros(0, dtype)
     whole = flat.reshape(dims, order="F" if fortran else "C")
     if dtype.names:
-        return {name: Tensor.of(whole[name]) for name in dtype.names}
+        return {"(fields)": {name: Tensor.of(whole[name]) for name in dtype.names}}
     return Tensor.of(whole)
 
 
 def in_line(value: Any) -> Any:
     """Return the array that a call would rebuild, None when the call is something else."""
-    if named(value, "numpy", {"_reconstruct"}) and value.states:
+    if named(value, "numpy", {"_reconstruct"}) and value.states and _plain(value.arguments):
         return _rebuilt(value.states[-1])
     if named(value, "numpy", {"scalar"}) and len(value.arguments) == 2:
         dtype, data = dtype_of(value.arguments[0]), _bytes(value.arguments[1])
@@ -80,6 +80,11 @@ def in_line(value: Any) -> Any:
         if dtype is not None and data is not None:
             return array(data, dtype, value.arguments[2], value.arguments[3] == "F")
     return None
+
+
+def _plain(arguments: list[Any]) -> bool:
+    """Return whether it is numpy's own array that is rebuilt, not a subclass."""
+    return bool(arguments) and str(arguments[0]) == "numpy.ndarray"
 
 
 def _rebuilt(state: Any) -> Any:
@@ -127,4 +132,6 @@ def appended(stream: IO[bytes], call: Call, nested: Any) -> Any:
     if size > 1 << 62:
         raise CannotCompare("a joblib array larger than any file")
     data = stream.read(size)
-    return array(data, dtype, held["shape"], held.get("order") == "F")
+    found = array(data, dtype, held["shape"], held.get("order") == "F")
+    kind = str(held.get("subclass"))
+    return found if kind == "numpy.ndarray" else {"(subclass)": kind, "(array)": found}

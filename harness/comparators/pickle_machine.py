@@ -49,6 +49,7 @@ class Call:
     appended: list[Any] = field(default_factory=list)
     items: list[tuple[Any, Any]] = field(default_factory=list)
     raw: Any = None
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Machine:
         self.follow, self.left = follow, operations
         self.globals: dict[str, int] = {}
         self.noise: list[str] = []
+        self.discarded: list[Call] = []
         self.protocol = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -96,6 +98,8 @@ class Machine:
                 if self.left < 0:
                     raise CannotCompare("a pickle with more operations than are read")
                 if opcode.name == "STOP":
+                    if len(self.stack) != 1:
+                        raise CannotCompare("a pickle that leaves objects behind")
                     return self.stack.pop()
                 self._step(opcode.name, argument, stream)
             raise CannotCompare("a pickle without an end")
@@ -148,10 +152,14 @@ class Machine:
         self.stack.append(_MARK)
 
     def _pop(self, _: None) -> None:
-        self.stack.pop()
+        self._drop([self.stack.pop()])
 
     def _pop_mark(self, _: None) -> None:
-        self._marked()
+        self._drop(self._marked())
+
+    def _drop(self, items: list[Any]) -> None:
+        """Keep what loading would compute and throw away: it still runs."""
+        self.discarded += [item for item in items if isinstance(item, Call)]
 
     def _dup(self, _: None) -> None:
         self.stack.append(self.stack[-1])
@@ -238,11 +246,13 @@ class Machine:
         arguments, callee = self.stack.pop(), self.stack.pop()
         self.stack.append(Call(callee, _arguments(arguments)))
 
-    _newobj = _reduce
+    def _newobj(self, _: None) -> None:
+        arguments, callee = self.stack.pop(), self.stack.pop()
+        self.stack.append(Call(callee, _arguments(arguments), new=True))
 
     def _newobj_ex(self, _: None) -> None:
         keywords, arguments, callee = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.stack.append(Call(callee, [*_arguments(arguments), keywords]))
+        self.stack.append(Call(callee, [*_arguments(arguments), keywords], new=True))
 
     def _obj(self, _: None) -> None:
         callee, *arguments = self._marked()

@@ -7,7 +7,7 @@ from typing import Any
 from xml.parsers import expat
 
 from harness.comparators.base import CannotCompare, Context, Sniff
-from harness.comparators.document import Document, DocumentComparator, contents
+from harness.comparators.document import Document, DocumentComparator, contents, is_number
 from harness.comparators.tensor import numbers
 
 HEADER = "who wrote the file, with what and when"
@@ -79,7 +79,7 @@ class _Reader:
         text = "".join(texts).strip()
         if text:
             held["(text)"] = _words(text)
-        if name == "Header":
+        if name == "Header" and len(self.stack) == 1:
             self.header.append(held)
         elif self.stack:
             _name, above, _texts, counts = self.stack[-1]
@@ -90,14 +90,9 @@ class _Reader:
 
 
 def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return float(text) if is_number(text) else text
 
 
 def _words(text: str) -> Any:
-    try:
-        return numbers([float(w) for w in text.split()])
-    except ValueError:
-        return text
+    words = text.split()
+    return numbers([float(w) for w in words]) if all(map(is_number, words)) else text

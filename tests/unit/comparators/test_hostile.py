@@ -72,10 +72,10 @@ def zipped(members, **options):
 
 def memo_bomb():
     """Return a pickle of lists that hold the list before ten times, forty levels deep."""
-    body = b"\x80\x04]q\x00"
+    body = b"\x80\x04(]q\x00"
     for level in range(40):
         body += b"]q" + bytes([level + 1]) + b"(" + (b"h" + bytes([level])) * 10 + b"e"
-    return body + b"."
+    return body + b"t."
 
 
 def joblib_claims():

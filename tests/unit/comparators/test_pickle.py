@@ -1,0 +1,99 @@
+"""Pickles on paper: nothing that loads differently may look the same."""
+
+import pickle
+from collections import OrderedDict
+from functools import partial
+
+import numpy as np
+import pytest
+
+from harness.comparators import family
+from harness.model import Status, Tolerance, ToleranceRule
+
+NAME = b"\x80\x04cbuiltins\nlen\n."
+CALL = b"\x80\x04cbuiltins\nlen\n)R."
+
+
+class Held:
+    pass
+
+
+def held(**attributes):
+    found = Held()
+    found.__dict__.update(attributes)
+    return found
+
+
+def compared(folder, one, two, **more):
+    paths = folder / "a.pkl", folder / "b.pkl"
+    for path, content in zip(paths, (one, two), strict=True):
+        data = content if isinstance(content, bytes) else pickle.dumps(content, protocol=4)
+        path.write_bytes(data)
+    return family.compare(*paths, "m.pkl", **more)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ([1, 2], (1, 2)),
+        (list(range(20)), tuple(range(20))),
+        (list(range(20)), np.arange(20)),
+        ({"a": {1, 2}}, {"a": frozenset({1, 2})}),
+        ({1, 2}, {"(set)": [1, 2]}),
+        (1, True),
+        (1, 1.0),
+        (0.0, -0.0),
+        ([b"ab"], ["ab"]),
+        ([b"ab"], ["bytes 6162"]),
+        ([b"x" * 99], [np.frombuffer(b"x" * 99, "u1")]),
+        (NAME, "name builtins.len"),
+        (CALL, {"(call)": "name builtins.len"}),
+        (OrderedDict(a=1), {"a": 1}),
+        (held(a=1), held(b=1)),
+        (held(a=1), held(a=1, b=2)),
+        (partial(print, 1), partial(print, 2)),
+        (np.arange(4), np.arange(4).reshape(2, 2)),
+        (np.arange(4), np.arange(4.0)),
+        (np.arange(4).view(np.ndarray), np.arange(4).view(np.recarray)),
+        ({"a": 1, 1: "a"}, {"a": 1, "1": "a"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_loads_differently_is_different(tmp_path, one, two):
+    assert compared(tmp_path, one, two).status == Status.DIFFERENT
+
+
+def test_a_call_that_is_thrown_away_still_counts(tmp_path):
+    hidden = NAME[:2] + CALL[2:-1] + b"0" + NAME[2:]
+    found = compared(tmp_path, NAME, hidden)
+    assert found.status == Status.DIFFERENT
+    assert "(discarded)" in found.reason
+
+
+def test_an_attribute_cannot_stand_in_for_the_class(tmp_path):
+    honest, forged = held(), held(**{"(new)": "name builtins.len"})
+    assert compared(tmp_path, honest, forged).status == Status.DIFFERENT
+
+
+def test_a_shared_object_may_be_pickled_once_or_as_equal_text(tmp_path):
+    word = "".join(["sh", "ared"])
+    found = compared(tmp_path, [word, word], ["".join(["sh", "ared"]), "".join(["shar", "ed"])])
+    assert found.status == Status.EXACT
+    assert [part.what for part in found.set_aside] == ["memo and framing"]
+
+
+def test_memory_order_is_not_content(tmp_path):
+    array = np.arange(6.0).reshape(2, 3)
+    assert compared(tmp_path, array, np.asfortranarray(array)).status == Status.EXACT
+
+
+def test_attributes_are_named_for_tolerances(tmp_path):
+    rule = ToleranceRule("coef_", rtol=1e-6, rationale="threads")
+    near = held(coef_=np.array([1.0, 2.0 + 1e-9]), n=1)
+    found = compared(tmp_path, held(coef_=np.array([1.0, 2.0]), n=1), near)
+    assert found.status == Status.DIFFERENT
+    assert "coef_ at index [1]" in found.reason
+    tolerated = compared(
+        tmp_path, held(coef_=np.array([1.0, 2.0]), n=1), near, tolerance=Tolerance((rule,))
+    )
+    assert tolerated.status == Status.WITHIN_TOLERANCE
