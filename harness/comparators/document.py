@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.comparators.base import CannotCompare, Context
-from harness.comparators.tensor import Labelled, Tensor, compare_tensors, fits, rule_for
+from harness.comparators.tensor import Labelled, Tensor, compare_tensors, fits, rule_for, widened
 from harness.model import Difference, Distances, SetAside, Status
 
 DIFFERS = {Status.DIFFERENT, Status.MISSING, Status.EXTRA}
@@ -149,13 +149,22 @@ class _Walk:
         if isinstance(a, Labelled) and isinstance(b, Labelled):
             return self.node(a.value, b.value, clip(a.label), a.label)
         if isinstance(a, Tensor) and isinstance(b, Tensor):
-            found = compare_tensors(a, b, clip(name), path, self.context.tolerance)
-            return self._noted(found, path)
+            return self._noted(self._tensors(a, b, clip(name), path), path)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             return self._items(a, b, name, path)
         if isinstance(a, list | tuple) and type(a) is type(b):
             return self._items(dict(enumerate(a)), dict(enumerate(b)), name, path)
         return self._noted(self._scalar(a, b, name, path), path)
+
+    def _tensors(self, a: Tensor, b: Tensor, name: str, path: str) -> Difference:
+        tolerance = self.context.tolerance
+        rule = rule_for(tolerance, path)
+        same = a.dtype == b.dtype or a.shape != b.shape or not (a.written and b.written)
+        if same or not (rule.rtol or rule.atol):
+            return compare_tensors(a, b, name, path, tolerance)
+        found = compare_tensors(widened(a), widened(b), name, path, tolerance)
+        exact = found.status == Status.IDENTICAL  # 1 was written as 1.0
+        return replace(found, status=Status.WITHIN_TOLERANCE) if exact else found
 
     def _noted(self, found: Difference, path: str) -> Difference:
         if found.status in DIFFERS and not self.first:

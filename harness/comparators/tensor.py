@@ -21,11 +21,15 @@ STORED = {"bfloat16": ("<u2", 16)}
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor as it lies in a file: type name, shape, row-major little-endian bytes."""
+    """A tensor as it lies in a file: type name, shape, row-major little-endian bytes.
+
+    `written` says that it was a list of numbers in a text, where 1 and 1.0 may mean the same.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     data: Any
+    written: bool = False
 
     @property
     def size(self) -> int:
@@ -69,7 +73,7 @@ def numbers(values: list[Any]) -> Any:
         return values
     try:
         whole = all(type(v) is int for v in values)
-        return Tensor.of(np.array(values, dtype=np.int64 if whole else np.float64))
+        return _written(np.array(values, dtype=np.int64 if whole else np.float64))
     except OverflowError:
         return values
 
@@ -77,6 +81,16 @@ def numbers(values: list[Any]) -> Any:
 def fits(path: str, pattern: str) -> bool:
     """Return whether a pattern fits a path of keys; `a[0]` and `a.0` are the same item."""
     return fnmatchcase(path, INDEX.sub(r".\1", pattern))
+
+
+def _written(array: np.ndarray) -> Tensor:
+    return Tensor(str(array.dtype), array.shape, array.view(np.uint8).data, written=True)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Return a list of whole numbers as the floats that another list has in its place."""
+    whole = np.frombuffer(tensor.data, tensor.dtype).astype(np.float64)
+    return Tensor("float64", tensor.shape, whole.view(np.uint8).data, written=True)
 
 
 def rule_for(tolerance: Tolerance, name: str) -> ToleranceRule:

@@ -1,6 +1,6 @@
 """Mutate real files for a bounded time: nothing but the family's own error may come out.
 
-    python tests/fuzz/fuzz_comparators.py SECONDS [--seed N]
+    python tests/fuzz/fuzz_comparators.py [--minutes N] [--seed N]
 
 Seeds are small files of the real libraries; each round mutates one and parses it by the
 comparator that knows it. A finding prints the file as hex and ends with status 1.
@@ -12,6 +12,7 @@ import argparse
 import gzip
 import io
 import pickle
+import struct
 import sys
 import tempfile
 import time
@@ -30,6 +31,10 @@ from harness.model import Difference
 BOUNDS = Bounds(expanded=1 << 24, member=1 << 22, header=1 << 20, entries=2000, text=1 << 20)
 VALUES = np.arange(12, dtype="f4").reshape(3, 4) / 7
 
+GGUF = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<II", 4, 7)
+SUMMARY = b"\x10\1\x2a\x0a\x0a\x08\x0a\1a\x15\0\0\x80?"
+EVENT = struct.pack("<QI", len(SUMMARY), 0) + SUMMARY + bytes(4)
+
 
 def seeds() -> dict[str, bytes]:
     """Return a small valid file for each format that can be written without a training."""
@@ -41,6 +46,8 @@ def seeds() -> dict[str, bytes]:
         "m.json": b'{"learner":{"gradient_booster":{"model":{"trees":[{"id":0,"w":[1,2.5]}]}}}}',
         "m.ubj": b"{L\0\0\0\0\0\0\0\x07learner{L\0\0\0\0\0\0\0\1a[$d#L\0\0\0\0\0\0\0\1\0\0\0\0}}",
         "m.txt": b"tree\nversion=v4\ntree_sizes=9\n\nTree=0\nleaf_value=1 2.5\n\nend of trees\n",
+        "m.gguf": GGUF,
+        "events.out.tfevents.1": EVENT,
         "any.json": b'{"loss": [1.5, 2.5], "name": "x", "deep": {"a": {"b": null}}}',
         "any.yaml": b"a: 1\nb: [1.5, 2]\n",
         "any.toml": b"a = 1\n[b]\nc = 2.5\n",
@@ -137,12 +144,12 @@ def attempt(path: Path, original: Path) -> bool:
 def main() -> int:
     """Fuzz for the time given; print what was tried."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("seconds", type=float)
+    parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=20260901)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     tried = {"read": 0, "refused": 0}
-    end = time.monotonic() + asked.seconds
+    end = time.monotonic() + asked.minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         kept = seeds()
         for name, data in kept.items():
