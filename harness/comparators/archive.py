@@ -114,7 +114,7 @@ class TarComparator(Archive):
 
     def members(self, path: Path, context: Context) -> Iterator[tuple[str, IO[bytes]]]:
         """Yield name and stream of every file in it, in one pass."""
-        with tarfile.open(path, "r|*") as archive:
+        with _opened(path) as whole, tarfile.open(fileobj=whole, mode="r|") as archive:
             for member in archive:
                 if member.isdir():
                     continue
@@ -122,6 +122,9 @@ class TarComparator(Archive):
                 if stream is None or member.issparse():
                     raise CannotCompare(f"{path.name}: a link, device or sparse file in a tar")
                 yield member.name, stream
+            rest = whole.read(BLOCK)  # also tells whether the compressed data is whole
+            if rest.strip(b"\0") or len(rest) == BLOCK:
+                raise CannotCompare(f"{path.name}: data behind the end of the tar")
 
 
 class CompressedComparator(Archive):
@@ -136,10 +139,14 @@ class CompressedComparator(Archive):
 
     def members(self, path: Path, context: Context) -> Iterator[tuple[str, IO[bytes]]]:
         """Yield what is inside, under one name on both sides."""
-        with path.open("rb") as file:
-            opener = _opener(file.read(8))
-        with opener(path) as stream:
+        with _opened(path) as stream:
             yield f"content{Path(path.stem).suffix}", stream
+
+
+def _opened(path: Path) -> Any:
+    with path.open("rb") as file:
+        opener = _opener(file.read(8)) or open
+    return opener(path, "rb")
 
 
 def _opener(head: bytes) -> Any:

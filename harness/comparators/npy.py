@@ -72,7 +72,7 @@ class NpzComparator(DocumentComparator):
     def parse(self, path: Path, context: Context) -> Document:
         """Read one file, member by member, within the bounds."""
         content: dict[str, Any] = {}
-        order = []
+        order: list[Any] = []
         view = mapped(path, context.bounds.expanded)
         try:
             archive = zipfile.ZipFile(path)
@@ -86,7 +86,8 @@ class NpzComparator(DocumentComparator):
                     raise CannotCompare(f"{path.name}: {member.filename!r} is no array")
                 tensor, fortran = array(data, member.filename)
                 content[member.filename.removesuffix(".npy")] = tensor
-                order.append((member.filename, fortran))
+                order.append(fortran)
+            order += [m.filename for m in archive.infolist()]
         aside = {
             "member order": (order, "order of members and of memory is not content"),
             "zip container": (
