@@ -126,6 +126,11 @@ def mutated(data: bytes, steps: list[tuple[str, int, bytes]]) -> bytes:
     return bytes(found)
 
 
+def below(one: Path, two: Path, name: str) -> Difference:
+    """Compare a part of an archive, as the family does for it."""
+    return family.compare(one, two, name, bounds=BOUNDS)
+
+
 def attempt(path: Path, original: Path) -> bool:
     """Compare one mutated file with its origin; return whether a comparator read it."""
     data = path.read_bytes()
@@ -133,7 +138,7 @@ def attempt(path: Path, original: Path) -> bool:
     for comparator in family.table():
         if comparator.recognises(sniff):
             try:
-                found = comparator.compare(path, original, Context(bounds=BOUNDS))
+                found = comparator.compare(path, original, Context(bounds=BOUNDS, compare=below))
             except CannotCompare:
                 return False
             assert isinstance(found, Difference)
