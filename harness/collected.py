@@ -66,10 +66,23 @@ def _points(path: Path) -> Iterator[tuple[float, float]]:
         return
     for line in path.read_text(errors="replace").splitlines():
         fields = line.split()
+        if len(fields) > 3:
+            continue  # the same value once more, linked to a logged model
         try:
             yield (float(fields[2]) if len(fields) > 2 else 0.0), float(fields[1])
         except (ValueError, IndexError):
             return
+
+
+def logged_params(store: Path) -> dict[str, str]:
+    """Return the parameters that the script logged, each cut at 500 characters."""
+    found = {}
+    for folder in sorted(store.glob("*/*/params")):
+        for path in sorted(folder.rglob("*"))[:200]:
+            if path.is_file() and not path.is_symlink():
+                name = path.relative_to(folder).as_posix()
+                found[name] = path.read_bytes()[:500].decode(errors="replace")
+    return found
 
 
 def numbers(value: Any, prefix: str = "", depth: int = 8) -> Iterator[tuple[str, Any]]:

@@ -181,6 +181,8 @@ def _job(workspace: Workspace, recipe: Recipe, profile: Profile, folder: Path) -
     env = {
         **determinism.environment(profile, REPORTS),
         "MLFLOW_TRACKING_URI": f"file://{TRACKING}",
+        # The file store is read here without MLflow; from 3.17 on it has to be asked for.
+        "MLFLOW_ALLOW_FILE_STORE": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "GIT_PYTHON_REFRESH": "quiet",
         **recipe.env,

@@ -13,6 +13,7 @@ from typing import Any
 from harness import curves, determinism, executor, recipe
 from harness.attestations import dsse, keys, statements
 from harness.attestations.keys import PrivateKey
+from harness.collected import logged_params
 from harness.errors import IncompleteLineage, SourceUnavailable, UsageError
 from harness.executor import Parts, Workspace
 from harness.files import digest as file_digest
@@ -254,6 +255,7 @@ def _annotations(plan: recipe.Recipe, run: RunResult, folder: Path) -> Mapping[s
         if name.startswith("--"):
             key, _, given = name.removeprefix("--").partition("=")
             params[key] = given or ("true" if value.startswith("--") else value)
+    params |= logged_params(folder / "collected" / "mlflow")
     params |= {"seed": str(plan.profile.seed), "determinism": plan.profile.level}
     return {
         "metrics": dict(curves.metrics(folder, run.outputs)),

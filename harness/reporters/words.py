@@ -9,7 +9,7 @@ Record = Mapping[str, Any]
 
 _GRADES = {
     "BITWISE": "bit for bit",
-    "EXACT": "with exactly the same content (only the container's bytes differ)",
+    "EXACT": "with exactly the same content (what differs in its bytes carries no meaning)",
     "TOLERANCE": "within the declared tolerances",
     "BEHAVIOURAL": "with the same predictions on the probe inputs",
     "STATISTICAL": "statistically",
