@@ -2,6 +2,7 @@
 
 TABLE: dict[str, str] = {
     "onnx": "harness.comparators.onnx:Onnx",
+    "onnx-data": "harness.comparators.onnx:OnnxData",
     "lightgbm": "harness.comparators.lightgbm:LightGbm",
     "xgboost": "harness.comparators.xgboost:XgBoost",
     "catboost": "harness.comparators.catboost:CatBoost",

@@ -71,6 +71,27 @@ class Onnx(DocumentComparator):
         return replace(found, children=(*found.children, seen))
 
 
+class OnnxData(Onnx):
+    """The file beside a model that holds its larger weights: compared through that model."""
+
+    id = "onnx-data"
+    version = 1
+
+    def recognises(self, sniff: Sniff) -> bool:
+        """Return whether it is named after a model that lies beside it."""
+        name = sniff.path.name
+        return name.endswith((".onnx.data", ".onnx_data")) and _model(sniff.path).is_file()
+
+    def compare(self, recorded: Path, reproduced: Path, context: Context) -> Difference:
+        """Compare the two models, external data included."""
+        found = super().compare(_model(recorded), _model(reproduced), context)
+        return replace(found, comparator=self.id)
+
+
+def _model(data: Path) -> Path:
+    return data.with_name(data.name[: -len(".data")])
+
+
 def _why(found: Difference, seen: Difference) -> str:
     return f"weights or graph differ ({found.reason}), predictions agree: {seen.reason}"
 

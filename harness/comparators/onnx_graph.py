@@ -9,7 +9,7 @@ from harness.comparators.base import Bounds, CannotCompare
 from harness.comparators.document import mapped
 from harness.comparators.onnx_tensor import tensor
 from harness.comparators.protobuf import Message
-from harness.comparators.tensor import Labelled, Tensor
+from harness.comparators.tensor import Labelled, Tensor, numbers
 
 NAMES = "names of nodes, edges and initializers inside the graph carry no meaning in ONNX"
 ORDER = "the standard asks for any topological order; nodes are compared from the outputs on"
@@ -87,14 +87,15 @@ class Graphs:
     def attribute(self, message: Message, scope: _Scope) -> Any:
         """Return the value of a node's attribute in a form that compares."""
         self._notes += [bytes(v) for v in message.raw(13)]
+        floats = message.fixed(7, "<f4")
         value: dict[str, Any] = {
             "f": message.float32(2),
             "i": message.number(3) if 3 in message.fields else None,
             "s": _shown(message.raw(4)),
             "t": [self.tensor(t)[1] for t in message.messages(5)],
             "g": [self.graph(g, scope) for g in message.messages(6)],
-            "floats": [float(f) for f in message.fixed(7, "<f4")],
-            "ints": message.numbers(8),
+            "floats": Tensor.of(floats) if floats.size else [],
+            "ints": numbers(message.numbers(8)),
             "strings": _shown(message.raw(9)),
             "tensors": [self.tensor(t)[1] for t in message.messages(10)],
             "graphs": [self.graph(g, scope) for g in message.messages(11)],

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from harness.comparators import family
 from harness.comparators.base import Context
 from harness.comparators.onnx import Onnx
 from harness.comparators.onnx_behaviour import upper_bound
@@ -78,6 +79,32 @@ def test_a_model_that_does_not_run_is_never_behavioural(tmp_path, recorded, weig
     assert found.status == Status.DIFFERENT
     assert found.children[-1].status == Status.UNCOMPARABLE
     assert "cannot predict" in found.children[-1].reason
+
+
+def test_weights_in_a_file_beside_the_model_are_compared_through_it(tmp_path, weights):
+    for side, held in (("a", weights), ("b", weights * 2)):
+        (tmp_path / side).mkdir()
+        inner = onnx.load(model(tmp_path / "m.onnx", held))
+        onnx.save(
+            inner, tmp_path / side / "m.onnx", save_as_external_data=True, size_threshold=0,
+            location="m.onnx.data",
+        )  # fmt: skip
+    found = family.compare(tmp_path / "a", tmp_path / "b", "folder")
+    assert found.status == Status.DIFFERENT
+    (data,) = (c for c in found.children if c.name == "m.onnx.data")
+    assert data.status == Status.DIFFERENT
+    assert "w at index [0, 0]" in data.reason
+
+
+def test_a_model_of_one_row_is_asked_many_times(tmp_path, weights):
+    paths = []
+    for number, held in enumerate((weights, np.nextafter(weights, np.float32(9)))):
+        fixed = onnx.load(model(tmp_path / f"{number}.onnx", held))
+        for value in (*fixed.graph.input, *fixed.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+        onnx.save(fixed, tmp_path / f"{number}.onnx")
+        paths.append(tmp_path / f"{number}.onnx")
+    assert "0 of 64 decisions flipped" in compared(*paths, (RULE,)).reason
 
 
 @pytest.mark.parametrize(
