@@ -34,7 +34,7 @@ fuzz: $(VENV)/.dev
 lock: $(VENV)/.dev
 	for name in requirements requirements-dev; do $(UV) pip compile -q --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-		--no-emit-package torch --no-annotate --no-header $$name.in -o $$name.lock || exit; done
+		--no-annotate --no-header $$name.in -o $$name.lock || exit; done
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -45,8 +45,7 @@ $(VENV)/.installed: $(BIN)/uv requirements.lock pyproject.toml
 	$(UV) pip install -q --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.installed requirements-dev.lock requirements-torch.lock
-	$(BIN)/pip install -q --no-deps --require-hashes -r requirements-torch.lock
+$(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
 	$(UV) pip install -q --no-deps --require-hashes -r requirements-dev.lock
 	touch $@
 
