@@ -58,23 +58,9 @@ class XgBoost(DocumentComparator):
 
 def json_of(data: bytes, name: str, depth: int) -> Any:
     """Return bounded JSON with lists of numbers as tensors. Raises: CannotCompare."""
-    nesting = deepest = 0
-    inside = escaped = False
-    for byte in data:
-        if inside:
-            inside, escaped = escaped or byte != 0x22, byte == 0x5C and not escaped
-        elif byte in b"[{":
-            nesting += 1
-            deepest = max(deepest, nesting)
-        elif byte in b"]}":
-            nesting -= 1
-        elif byte == 0x22:
-            inside, escaped = True, False
-        if deepest > depth:
-            raise CannotCompare(f"{name}: JSON nested deeper than {depth}")
     try:
-        return _tensors(json.loads(data, object_pairs_hook=_unique))
-    except ValueError as error:
+        return _tensors(json.loads(data, object_pairs_hook=_unique), depth)
+    except (ValueError, RecursionError) as error:
         raise CannotCompare(f"{name}: malformed JSON: {error}") from error
 
 
@@ -85,12 +71,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _tensors(value: Any) -> Any:
+def _tensors(value: Any, depth: int) -> Any:
+    if depth < 0:
+        raise CannotCompare("JSON nested deeper than is read")
     if isinstance(value, dict):
-        return {k: _tensors(v) for k, v in value.items()}
+        return {k: _tensors(v, depth - 1) for k, v in value.items()}
     if isinstance(value, list):
         found = numbers(value)
-        return [_tensors(v) for v in found] if isinstance(found, list) else found
+        return [_tensors(v, depth - 1) for v in found] if isinstance(found, list) else found
     return value
 
 
