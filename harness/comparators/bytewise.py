@@ -14,7 +14,7 @@ PARALLEL = 64 << 20
 WINDOW = 32
 
 
-def same_bytes(a: Path, b: Path) -> bool:
+def same_bytes(a: Path | str, b: Path | str) -> bool:
     """Return whether two files have the same bytes, read once, in parallel when large."""
     one = _open(a)
     try:
@@ -40,7 +40,7 @@ def same_bytes(a: Path, b: Path) -> bool:
         os.close(two)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path | str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 

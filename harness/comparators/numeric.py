@@ -2,13 +2,15 @@
 
 Rules, the same for every type: NaN equals NaN whatever its payload, an infinity equals only
 itself, -0.0 and 0.0 are 0 apart; all of that only under a tolerance: under a rule of zero every
-differing bit counts. ULP are reported and never decide.
+differing bit counts. ULP are reported and never decide: exact where few elements of a chunk differ,
+of every n-th element, counted n times, where many do.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,8 +21,8 @@ import numpy as np
 from harness.model import ToleranceRule
 
 CHUNK = 1 << 18  # elements: 1 MiB of float32, which stays in the second-level cache
-JOB = 16 * CHUNK  # elements that one thread takes at a time
-SAMPLED = 1 << 24  # of larger buffers every n-th chunk goes into the ULP histogram
+JOB = 2 * CHUNK  # elements that one thread takes at a time
+FEW = 1 << 12  # where more elements of a chunk differ, ULP are taken of every n-th one
 FINE = 16  # ULP buckets per power of two
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 # name -> exponent bits, mantissa bits, bias, infinities, sign's own NaN (the fnuz types)
@@ -85,10 +87,9 @@ def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
     """Return the distances of two buffers of one type and equal length."""
     left, right = stored(a, dtype), stored(b, dtype)
     starts = range(0, left.size, JOB)
-    every = max(1, left.size // SAMPLED)
 
     def job(start: int) -> Sums:
-        kernel = _Kernel(dtype, left.dtype.itemsize, rule, every)
+        kernel = _Kernel(dtype, rule)
         end = min(start + JOB, left.size)
         with np.errstate(all="ignore"):
             for at in range(start, end, CHUNK):
@@ -97,15 +98,27 @@ def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
         return kernel.sums
 
     total = Sums()
-    if len(starts) < 2:
-        results = map(job, starts)
-        for found in results:
-            total.merge(found)
-        return total
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for found in pool.map(job, starts):
-            total.merge(found)
+    for found in map(job, starts) if len(starts) < 2 else _pool().map(job, starts):
+        total.merge(found)
     return total
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(4, os.cpu_count() or 1), "distances")
+
+
+class _Buffers(threading.local):
+    """The buffers of one thread, which every chunk writes into again."""
+
+    def __init__(self) -> None:
+        self.mask = np.empty(CHUNK, bool)
+        self.gap, self.size, self.work, *self.sides = (
+            np.empty(CHUNK, np.float32) for _ in range(5)
+        )
+
+
+BUFFERS = _Buffers()
 
 
 def stored(data: Any, dtype: str) -> Any:
@@ -135,14 +148,13 @@ def same(a: Any, b: Any) -> bool:
 class _Kernel:
     """One thread's buffers and sums."""
 
-    def __init__(self, dtype: str, itemsize: int, rule: ToleranceRule, every: int) -> None:
-        self.dtype, self.rule, self.every = dtype, rule, every
+    def __init__(self, dtype: str, rule: ToleranceRule) -> None:
+        self.dtype, self.rule = dtype, rule
         self.sums = Sums()
         self.zero = not rule.rtol and not rule.atol
         self.narrow = dtype in {"float32", "float16", "bfloat16", *EIGHT, *SMALL}
-        self.mask = np.empty(CHUNK, bool)
-        self.gap, self.size, self.work = (np.empty(CHUNK, np.float32) for _ in range(3))
-        self.sides = [np.empty(CHUNK, np.float32) for _ in range(2)]
+        self.mask, self.sides = BUFFERS.mask, BUFFERS.sides
+        self.gap, self.size, self.work = BUFFERS.gap, BUFFERS.size, BUFFERS.work
 
     def add(self, a: np.ndarray, b: np.ndarray, at: int) -> None:
         """Add one chunk that starts at element `at`."""
@@ -153,8 +165,7 @@ class _Kernel:
         self.sums.differing += count
         if self.zero:
             self.sums.beyond += count
-        if (at // CHUNK) % self.every == 0:
-            self._ulps(a, b, count)
+        self._ulps(a, b, differs, count)
         if self.narrow:
             self._narrow(a, b, count)
         else:
@@ -185,7 +196,7 @@ class _Kernel:
 
     def _narrow(self, a: np.ndarray, b: np.ndarray, count: int) -> None:
         one = self._float32(a, 0)
-        norm = float(np.dot(one, one))
+        norm = float(np.einsum("i,i->", one, one))
         if not math.isfinite(norm):
             self._exact(one, self._float32(b, 1), count)
             return
@@ -196,7 +207,7 @@ class _Kernel:
         gap = np.subtract(one, two, out=self.gap[: one.size])
         np.abs(gap, out=gap)
         largest = float(gap.max())
-        squares = float(np.dot(gap, gap)) if math.isfinite(largest) else math.inf
+        squares = float(np.einsum("i,i->", gap, gap)) if math.isfinite(largest) else math.inf
         if not math.isfinite(squares):
             self._exact(one, two, count)
             return
@@ -248,22 +259,25 @@ class _Kernel:
         sums.gap += float((gap * gap).sum())
         sums.norm += float((size * size).sum(where=finite))
 
-    def _ulps(self, a: np.ndarray, b: np.ndarray, count: int) -> None:
+    def _ulps(self, a: np.ndarray, b: np.ndarray, differs: np.ndarray, count: int) -> None:
         """Add the distances in units of the last place, of floats of the type itself."""
         width = FLOATS.get(self.dtype) or (1 if self.dtype in EIGHT else 0)
         if not width:
             return
-        if not count:
-            self.sums.ulps[0] += a.size
-            return
+        step = 1
+        if count <= FEW:
+            self.sums.ulps[0] += a.size - count
+            a, b = a[differs], b[differs]
+        else:
+            step = max(1, a.size // FEW)
+            a, b = a[::step], b[::step]
         one, two = _ordered(a, width), _ordered(b, width)
         apart = np.maximum(one, two).view(np.uint64) - np.minimum(one, two).view(np.uint64)
-        numbers = ~(self._nan(a) | self._nan(b))
-        apart = apart[numbers]
+        apart = apart[~(self._nan(a) | self._nan(b))]
         self.sums.ulp_max = max(self.sums.ulp_max, int(apart.max(initial=0)))
         part, power = np.frexp(apart.astype(np.float64))
         bucket = power * FINE + np.maximum((part - 0.5) * 2 * FINE, 0).astype(np.int32)
-        self.sums.ulps += np.bincount(bucket, minlength=self.sums.ulps.size)
+        self.sums.ulps += step * np.bincount(bucket, minlength=self.sums.ulps.size)
 
     def _nan(self, chunk: np.ndarray) -> Any:
         if self.dtype == "float64":
