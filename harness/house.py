@@ -62,7 +62,7 @@ class House:
                     self.progress.note(f"runtime {name}, since {'; '.join(why)}")
                 made.reap()
                 return made
-            why.append(f"{name}: {state.detail}")
+            why.append(f"{name}: {state.detail[:80]}")
         raise UsageError(f"no runtime can be used here: {'; '.join(why)}", state.fix)
 
     def make_runtime(self, name: str) -> Any:
