@@ -78,6 +78,15 @@ def run(arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return 4
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(
+            f"error: {where}{error.strerror or error}\n"
+            "  next: make room or correct the permissions, then run the same command again; "
+            "nothing was left half-written",
+            err=True,
+        )
+        return 4
     except Exception as error:
         return _our_bug(error, "--verbose" in arguments or "-v" in arguments)
 
