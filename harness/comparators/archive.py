@@ -23,6 +23,11 @@ SLACK = 256 << 20
 RATIO = 100  # what honest data compresses to; a bomb compresses a thousandfold
 WHY = "times, owners, order and compression of an archive are not its content"
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+LONGEST = 1 << 20
+EXTENDED = {
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+}  # fmt: skip
 BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError,
     NotImplementedError, ValueError, RuntimeError,
@@ -102,6 +107,29 @@ class ZipComparator(Archive):
                     yield member.filename, stream
 
 
+class _Header(tarfile.TarInfo):
+    """A tar header that costs no memory of the file's choosing and ends no archive early."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Any:
+        """Return one header. Raises: CannotCompare for one that is damaged or has a huge name."""
+        try:
+            found = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and any(buf):  # tarfile would end the archive here
+                raise CannotCompare(f"a damaged tar header: {error}") from None
+            raise
+        if found.type in EXTENDED and found.size > LONGEST:
+            raise CannotCompare(f"a tar header of {found.size} bytes")
+        if found.type == tarfile.GNUTYPE_SPARSE:
+            raise CannotCompare("a sparse file in a tar")
+        return found
+
+    def _proc_gnusparse_10(self, *_: Any) -> None:
+        """Refuse a map of holes, which tarfile reads without a limit."""
+        raise CannotCompare("a sparse file in a tar")
+
+
 class TarComparator(Archive):
     """Tar archives, plain or compressed."""
 
@@ -114,7 +142,7 @@ class TarComparator(Archive):
 
     def members(self, path: Path, context: Context) -> Iterator[tuple[str, IO[bytes]]]:
         """Yield name and stream of every file in it, in one pass."""
-        with _opened(path) as whole, tarfile.open(fileobj=whole, mode="r|") as archive:
+        with _opened(path) as whole, _tar(whole) as archive:
             for member in archive:
                 if member.isdir():
                     continue
@@ -122,7 +150,8 @@ class TarComparator(Archive):
                 if stream is None or member.issparse():
                     raise CannotCompare(f"{path.name}: a link, device or sparse file in a tar")
                 yield member.name, stream
-            rest = whole.read(BLOCK)  # also tells whether the compressed data is whole
+            behind: Any = archive.fileobj  # with what tarfile read ahead of the end
+            rest = behind.read(BLOCK)  # also tells whether the compressed data is whole
             if rest.strip(b"\0") or len(rest) == BLOCK:
                 raise CannotCompare(f"{path.name}: data behind the end of the tar")
 
@@ -141,6 +170,10 @@ class CompressedComparator(Archive):
         """Yield what is inside, under one name on both sides."""
         with _opened(path) as stream:
             yield f"content{Path(path.stem).suffix}", stream
+
+
+def _tar(stream: Any) -> tarfile.TarFile:
+    return tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header)
 
 
 def _opened(path: Path) -> Any:

@@ -29,6 +29,7 @@ CONTAINER = {
 DEBUG = "source paths and lines of the script that saved"
 TOP = "the top folder is the file's name"
 DEVICE = "the device that held a tensor is not its value"
+GRADIENT = "whether a tensor asks for gradients is not its value"
 LAYOUT = "offset, strides and storage size of a tensor are not its value"
 REBUILDS = ("torch._utils.", "collections.OrderedDict", "torch.storage.")
 # Source: torch/_export/serde/schema.py, ScalarType.
@@ -148,6 +149,7 @@ class _Reader:
         canon = TorchCanon(self.context.bounds.entries * OPERATIONS, read)
         tree = canon.value(root, "", 0)
         self.aside[f"{name}: device"] = (canon.devices, DEVICE)
+        self.aside[f"{name}: requires_grad"] = (canon.gradients, GRADIENT)
         self.aside[f"{name}: layout"] = (canon.layouts, LAYOUT)
         self.aside[f"{name}: set order"] = (canon.sets, "the order of a set follows the hash seed")
         self.aside[f"{name}: memo and protocol"] = (

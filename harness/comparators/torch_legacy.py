@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.comparators.base import CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, clip, mapped
-from harness.comparators.pickle import OPERATIONS, unsafe_names
+from harness.comparators.pickle import OPERATIONS, Canon, unsafe_names
 from harness.comparators.pickle_machine import Machine, Sequence
 from harness.comparators.torch_tensors import DTYPES, TorchCanon, storage
 
@@ -33,8 +33,9 @@ class TorchLegacyComparator(DocumentComparator):
         stream: Any = view.obj
         machine = _Recorder(lambda _s, _c: None, limit)
         stream.seek(0)
-        for _ in range(3):
-            Machine(lambda _s, _c: None, limit).run(stream)
+        system = [Machine(lambda _s, _c: None, limit).run(stream) for _ in range(3)][2]
+        if dict(Canon(limit).value(system, "", 0)).get("little_endian") is not True:
+            raise CannotCompare("a torch file with big-endian storages")
         root = machine.run(stream)
         keys = Machine(lambda _s, _c: None, limit).run(stream)
         order = [str(k) for k in keys.items] if isinstance(keys, Sequence) else []

@@ -36,6 +36,8 @@ def storage(item: Any) -> tuple[str, str, str]:
     key = item.key.items if isinstance(item, Persistent) and isinstance(item.key, Sequence) else []
     if len(key) < 5 or key[0] != "storage" or not isinstance(key[1], Global):
         raise CannotCompare("a persistent object that is no storage")
+    if any(view is not None for view in key[5:]):
+        raise CannotCompare("a storage that is a view of another, as torch before 0.4 wrote it")
     if key[1].name not in DTYPES:
         raise CannotCompare(f"a storage of type {key[1].name[:80]!r}")
     return key[1].name, str(key[2]), str(key[3])
@@ -89,6 +91,7 @@ class TorchCanon(Canon):
         self.used: set[str] = set()
         self.devices: list[str] = []
         self.layouts: list[Any] = []
+        self.gradients: list[Any] = []
 
     def value(self, item: Any, path: str, depth: int) -> Any:
         """Return one symbol; a storage that stands alone is its bytes."""
@@ -109,7 +112,9 @@ class TorchCanon(Canon):
         if callee.module == "torch._utils" and callee.name in REBUILD:
             return self._tensor(item.arguments, path, depth)
         if callee.module == "torch._utils" and callee.name in PARAMETER and item.arguments:
-            return self.value(item.arguments[0], path, depth + 1)
+            self.gradients.append(("parameter", path, item.arguments[1:2]))
+            tensor = self.value(item.arguments[0], path, depth + 1)
+            return self._with(tensor, item.arguments[2:], path, depth)
         if str(callee) == "collections.OrderedDict" and not item.arguments and not item.appended:
             found = self._pairs(item.items, path, depth)
             for number, state in enumerate(item.states):
@@ -121,17 +126,21 @@ class TorchCanon(Canon):
         if len(arguments) < 4:
             raise CannotCompare("a tensor without a storage, a shape or strides")
         kind, data = self._storage(arguments[0])
-        if len(arguments) > 6 and isinstance(arguments[6], Global):
-            kind = arguments[6].name
+        more = arguments[5:]  # hooks, from version 3 on the type, metadata
+        if len(more) > 1 and isinstance(more[1], Global):
+            kind = more.pop(1).name
         if kind not in DTYPES:
             raise CannotCompare(f"a tensor of type {kind[:80]!r}")
         name, size = DTYPES[kind]
         self.layouts.append((arguments[1], memoryview(data).nbytes, _plain(arguments[3])))
-        tensor = viewed(data, name, size, *arguments[1:4])
-        metadata = arguments[7] if len(arguments) > 7 else None
-        if metadata is None or (isinstance(metadata, Sequence) and not metadata.items):
-            return tensor
-        return {"tensor": tensor, "metadata": self.value(metadata, f"{path} metadata", depth + 1)}
+        self.gradients.append(("tensor", path, arguments[4:5]))
+        return self._with(viewed(data, name, size, *arguments[1:4]), more, path, depth)
+
+    def _with(self, tensor: Any, more: list[Any], path: str, depth: int) -> Any:
+        """Return a tensor with what else was saved of it: hooks, the bits that say that it is
+        conjugated or negated, a parameter's attributes."""
+        found = [self.value(item, f"{path} metadata", depth + 1) for item in more]
+        return {"tensor": tensor, "metadata": found} if any(found) else tensor
 
 
 def _plain(strides: Any) -> Any:
