@@ -23,6 +23,8 @@ from harness.model import ToleranceRule
 CHUNK = 1 << 18  # elements: 1 MiB of float32, which stays in the second-level cache
 JOB = 2 * CHUNK  # elements that one thread takes at a time
 FEW = 1 << 12  # where more elements of a chunk differ, ULP are taken of every n-th one
+MARGIN = 1e-6  # more than single precision loses in the four steps to a limit
+FAINT = 1e-30  # below it, sums of squares lose digits in single precision
 FINE = 16  # ULP buckets per power of two
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 # name -> exponent bits, mantissa bits, bias, infinities, sign's own NaN (the fnuz types)
@@ -153,6 +155,8 @@ class _Kernel:
         self.sums = Sums()
         self.zero = not rule.rtol and not rule.atol
         self.narrow = dtype in {"float32", "float16", "bfloat16", *EIGHT, *SMALL}
+        limits = [limit for limit in (rule.rtol, rule.atol) if limit]
+        self.odd = not all(FAINT < limit < 1 / FAINT for limit in limits)
         self.mask, self.sides = BUFFERS.mask, BUFFERS.sides
         self.gap, self.size, self.work = BUFFERS.gap, BUFFERS.size, BUFFERS.work
 
@@ -197,7 +201,7 @@ class _Kernel:
     def _narrow(self, a: np.ndarray, b: np.ndarray, count: int) -> None:
         one = self._float32(a, 0)
         norm = float(np.einsum("i,i->", one, one))
-        if not math.isfinite(norm):
+        if self.odd or not math.isfinite(norm) or (count and norm < FAINT):
             self._exact(one, self._float32(b, 1), count)
             return
         if not count:
@@ -208,26 +212,45 @@ class _Kernel:
         np.abs(gap, out=gap)
         largest = float(gap.max())
         squares = float(np.einsum("i,i->", gap, gap)) if math.isfinite(largest) else math.inf
-        if not math.isfinite(squares):
+        if not FAINT < squares < math.inf:
             self._exact(one, two, count)
             return
         self.sums.norm += norm
         self.sums.gap += squares
         self.sums.max_abs = max(self.sums.max_abs, largest)
-        self._relative(gap, np.abs(one, out=self.size[: one.size]))
+        size = np.abs(one, out=self.size[: one.size])
+        self.sums.max_rel = max(self.sums.max_rel, self._relative(gap, size))
+        if not self.zero:
+            self.sums.beyond += self._beyond(one, two, gap, size)
 
-    def _relative(self, gap: np.ndarray, size: np.ndarray) -> None:
+    def _relative(self, gap: np.ndarray, size: np.ndarray) -> float:
+        """Return the largest relative distance; a recorded zero has none."""
         work = self.work[: gap.size]
         np.divide(gap, size, out=work)
         largest = float(work.max())
-        if not math.isfinite(largest):  # a recorded zero has no relative distance
-            largest = float(work.max(initial=0.0, where=np.isfinite(work)))
-        self.sums.max_rel = max(self.sums.max_rel, largest)
-        if not self.zero:
-            np.multiply(size, np.float32(self.rule.rtol), out=size)
-            np.add(size, np.float32(self.rule.atol), out=size)
-            beyond = np.greater(gap, size, out=self.mask[: gap.size])
-            self.sums.beyond += int(np.count_nonzero(beyond))
+        if math.isfinite(largest):
+            return largest
+        if (np.isinf(work) & (size > 0)).any():  # overflows single precision
+            wide = np.zeros(gap.size)
+            return float(np.divide(gap, size, out=wide, where=size > 0, dtype=np.float64).max())
+        return float(work.max(initial=0.0, where=np.isfinite(work)))
+
+    def _beyond(self, one: Any, two: Any, gap: np.ndarray, size: np.ndarray) -> int:
+        """Return how many elements are beyond the rule: single precision for what is clearly on
+        one side of it, double for the rest. The sizes are used up."""
+        rule = self.rule
+        limit = np.multiply(size, np.float32(rule.rtol * (1 - MARGIN)), out=size)
+        np.add(limit, np.float32(rule.atol * (1 - MARGIN)), out=limit)
+        flagged = np.greater(gap, limit, out=self.mask[: gap.size])
+        count = int(np.count_nonzero(flagged))
+        if not count:
+            return 0
+        surely = np.multiply(limit, np.float32(1 + 3 * MARGIN), out=self.work[: gap.size])
+        if int(np.count_nonzero(gap > surely)) == count:
+            return count
+        wide, other = one[flagged].astype(np.float64), two[flagged].astype(np.float64)
+        allowed = rule.atol + rule.rtol * np.abs(wide)
+        return int(np.count_nonzero(np.abs(wide - other) > allowed))
 
     def _wide(self, a: np.ndarray, b: np.ndarray, count: int) -> None:
         if a.dtype.kind in "iu":
