@@ -41,8 +41,9 @@ $(BIN)/uv:
 	$(BIN)/pip install -q uv
 
 $(VENV)/.installed: $(BIN)/uv requirements.lock pyproject.toml
-	$(UV) pip install -q --no-deps --require-hashes -r requirements.lock
+	$(UV) pip install -q --no-deps --require-hashes --compile-bytecode -r requirements.lock
 	$(UV) pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q harness
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed requirements-dev.lock
