@@ -32,6 +32,9 @@ PUBLISHED = "published.json"
 VERDICT_TAGS = ("outcome", "grade", "cause", "verified_at", "record_digest", "verification_run")
 
 
+History = tuple[tuple[str, dict[str, Any]], ...]  # (digest, record), oldest first
+
+
 @dataclass(frozen=True)
 class Signing:
     """Who signs, whom we trust, and where records lie on this machine."""
@@ -193,9 +196,7 @@ def unpublished(records: Path) -> Iterator[tuple[dict[str, Any], Path]]:
     yield from sorted(waiting, key=lambda pair: str(pair[0]["created_at"]))
 
 
-def trusted_records(
-    version: Version, registry: Registry, signing: Signing
-) -> tuple[tuple[str, dict[str, Any]], ...]:
+def trusted_records(version: Version, registry: Registry, signing: Signing) -> History:
     """Return (digest, record) of every record of a version that a trusted verifier signed.
 
     What the registry holds and what still waits on this machine count alike; oldest first.
@@ -203,7 +204,7 @@ def trusted_records(
     return _trusted(version, [*registry.records(version), *_local(version, signing)], signing)
 
 
-def local_records(version: Version, signing: Signing) -> tuple[tuple[str, dict[str, Any]], ...]:
+def local_records(version: Version, signing: Signing) -> History:
     """Return the trusted records that this machine has, for when the registry is away."""
     return _trusted(version, _local(version, signing), signing)
 
@@ -216,9 +217,7 @@ def _local(version: Version, signing: Signing) -> list[Mapping[str, bytes]]:
     ]
 
 
-def _trusted(
-    version: Version, sources: list[Mapping[str, bytes]], signing: Signing
-) -> tuple[tuple[str, dict[str, Any]], ...]:
+def _trusted(version: Version, sources: list[Mapping[str, bytes]], signing: Signing) -> History:
     found: dict[str, dict[str, Any]] = {}
     for documents in sources:
         try:
@@ -231,7 +230,7 @@ def _trusted(
     return tuple(sorted(found.items(), key=lambda item: str(item[1].get("created_at"))))
 
 
-def earlier(records: tuple[tuple[str, dict[str, Any]], ...], lineage: str) -> tuple[Earlier, ...]:
+def earlier(records: History, lineage: str) -> tuple[Earlier, ...]:
     """Return what the trusted records of the same lineage say, for the judge."""
     return tuple(
         Earlier(name, r["outcome"], r["cause"] or "", tuple(r["conditional"]))
@@ -240,7 +239,7 @@ def earlier(records: tuple[tuple[str, dict[str, Any]], ...], lineage: str) -> tu
     )
 
 
-def previous(records: tuple[tuple[str, dict[str, Any]], ...], keyid: str) -> str:
+def previous(records: History, keyid: str) -> str:
     """Return the digest of the newest record of this verifier key, empty for the first."""
     own = [name for name, r in records if r.get("verifier", {}).get("keyid") == keyid]
     return own[-1] if own else ""

@@ -71,6 +71,7 @@ class Draft:
     between: list[tuple[Comparison, ...] | None] = field(default_factory=list)
     conditional: tuple[str, ...] = ()
     stages: list[StageResult] = field(default_factory=list)
+    history: evidence.History | None = None
 
 
 class Line:
@@ -193,7 +194,7 @@ class Line:
             assert first is not None
             draft.conditional = _conditions(lineage, first, environment.record, options)
             with self._stage(draft, "judge"):
-                history = evidence.trusted_records(version, self.parts.registry, self.signing)
+                history = self._history(draft, version)
                 verdict = judge(
                     Case(
                         tuple(draft.against),
@@ -236,6 +237,12 @@ class Line:
                     compare.two_runs(draft.folder / "run-1", first.outputs, folder, run.outputs)
                 )
 
+    def _history(self, draft: Draft, version: Version) -> evidence.History:
+        """Return the trusted records of the version, read once: we hold its lock."""
+        if draft.history is None:
+            draft.history = evidence.trusted_records(version, self.parts.registry, self.signing)
+        return draft.history
+
     def _record(self, draft: Draft, version: Version, verdict: Verdict) -> Finished:
         done = [r for r in draft.runs if r is not None]
         lineage = draft.lineage
@@ -260,7 +267,7 @@ class Line:
             "created_at": keys.now(),
         }
         try:
-            history = evidence.trusted_records(version, self.parts.registry, self.signing)
+            history = self._history(draft, version)
         except InfrastructureError:
             # The registry went away: chain to what this machine knows, publish with sync.
             history = evidence.local_records(version, self.signing)
