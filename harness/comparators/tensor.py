@@ -17,6 +17,7 @@ from harness.model import Difference, Distances, Status, Tolerance, ToleranceRul
 INDEX = re.compile(r"\[(\d+)\]")
 # Types that numpy lacks -> (numpy storage, how many bits to shift left to get a float32).
 STORED = {"bfloat16": ("<u2", 16)}
+EXACT = 1 << 53  # whole numbers up to here are float64 values
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,8 @@ def numbers(values: list[Any]) -> Any:
         return values
     try:
         whole = all(type(v) is int for v in values)
+        if not whole and any(type(v) is int and abs(v) > EXACT for v in values):
+            return values  # as float64 it would be another number
         return _written(np.array(values, dtype=np.int64 if whole else np.float64))
     except OverflowError:
         return values

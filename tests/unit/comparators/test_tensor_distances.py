@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from harness.comparators import numeric
-from harness.comparators.tensor import Tensor, compare_tensors
+from harness.comparators.tensor import Tensor, compare_tensors, numbers
 from harness.model import Status, Tolerance, ToleranceRule
 
 KINDS = {
@@ -119,3 +119,10 @@ def test_one_ulp_late_in_a_large_tensor_is_in_the_histogram():
     b[-1] = np.nextafter(np.float32(0), np.float32(1))
     found = numeric.measure(a.data, b.data, "float32", ToleranceRule())
     assert (found.ulp_max, found.first, found.histogram()) == (1, a.size - 1, (a.size - 1, 1))
+
+
+def test_a_whole_number_that_no_float_holds_is_kept_as_it_is():
+    large = [2**53 + 1, 0.5]
+    assert numbers(large) is large
+    assert numbers([2**53, 0.5]).dtype == "float64"
+    assert numbers([2**53 + 1, 1]).dtype == "int64"
