@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from harness.comparators.document import Document, DocumentComparator, contents
 from harness.comparators.tensor import numbers
 
 DEPTH = 200
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def prepared(value: Any, depth: int = 0) -> Any:
@@ -24,13 +27,31 @@ def prepared(value: Any, depth: int = 0) -> Any:
     if depth > DEPTH:
         raise CannotCompare(f"nested deeper than {DEPTH} levels")
     if isinstance(value, Mapping):
-        return {str(k): prepared(v, depth + 1) for k, v in value.items()}
+        return {_key(k): prepared(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
         found = numbers(value)
         return [prepared(v, depth + 1) for v in value] if found is value else found
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    return str(value)
+    # A date is not the string that it is written as.
+    return f"{type(value).__name__} {value!r}"
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else f"{type(key).__name__} {key!r}"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise CannotCompare("a key stands twice in one object")
+    return found
+
+
+def _float(text: str) -> float | str:
+    """Return a number; one that no double can hold stays as it is written."""
+    value = float(text)
+    return value if math.isfinite(value) else text
 
 
 def _text(path: Path, context: Context) -> str:
@@ -49,7 +70,11 @@ class JsonComparator(DocumentComparator):
 
     def parse(self, path: Path, context: Context) -> Document:
         """Read one file."""
-        return Document(prepared(json.loads(_text(path, context))))
+        return Document(
+            prepared(
+                json.loads(_text(path, context), object_pairs_hook=_unique, parse_float=_float)
+            )
+        )
 
 
 class TomlComparator(DocumentComparator):
@@ -83,15 +108,34 @@ class YamlComparator(DocumentComparator):
 
 
 def parse_yaml(text: str) -> Any:
-    """Return a YAML document; anchors are refused, since they expand without end."""
+    """Return a YAML document.
+
+    Anchors are refused, since they expand without end, and so is a key that stands twice.
+    """
     import yaml
 
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, _loader())):
             raise CannotCompare("YAML with aliases")
-        return yaml.safe_load(text)
+        return yaml.load(text, _loader())
     except yaml.YAMLError as error:
         raise CannotCompare(f"not YAML: {str(error)[:200]}") from None
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+
+    safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Strict(safe):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [self.construct_object(k, deep=True) for k, _ in node.value]
+            if len(set(map(repr, keys))) != len(keys):
+                raise CannotCompare("a key stands twice in one mapping")
+            return super().construct_mapping(node, deep)
+
+    return Strict
 
 
 class MlmodelComparator(DocumentComparator):
@@ -142,14 +186,20 @@ class TextComparator(DocumentComparator):
     def parse(self, path: Path, context: Context) -> Document:
         """Read one file."""
         text = contents(path, context.bounds.text).decode("utf-8")
-        lines: dict[str, Any] = {f"line {n}": _line(v) for n, v in enumerate(text.splitlines(), 1)}
+        lines: dict[str, Any] = {f"line {n}": _line(v) for n, v in enumerate(_split(text), 1)}
         ends = text.endswith("\n"), "\r\n" in text
         return Document(lines, {"line ends": (ends, "how lines end is not what they say")})
 
 
+def _split(text: str) -> list[str]:
+    """Return the lines; other marks than LF and CR LF are content."""
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
 def _line(text: str) -> Any:
-    try:
-        value = float(text)
-    except ValueError:
+    """Return a line that is one plain number as that number: 007 is a name, 1_0 a word."""
+    if not _NUMBER.fullmatch(text):
         return text
-    return value if math.isfinite(value) else text
+    value = float(text)
+    exact = "." in text or "e" in text.lower() or abs(value) < 2**53
+    return value if math.isfinite(value) and exact else text

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 from harness.files import walk
 from harness.model import Version
 from harness.registries.base import (
@@ -80,6 +80,9 @@ class MlflowRegistry:
                     raise UnknownVersion(
                         f"{what}: not in {self.uri}", "harness history NAME lists the versions"
                     ) from None
+                if code == "INVALID_PARAMETER_VALUE":
+                    text = " ".join(str(error).split())[:300]
+                    raise UsageError(f"the registry refuses this: {text}", "correct it") from None
                 raise self._away(error) from error
             except OSError as error:
                 raise self._away(error) from error
