@@ -3,17 +3,14 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from support.commands import start
 from support.projects import OUTPUTS, SCRIPT
 
 SHELL = 'schema = 1\nname = "x"\n[train]\ncommand = "a b"'
 WRONG = f"numpy==2.4.6 --hash=sha256:{'0' * 64}\n"
-HARNESS = [str(Path(sys.executable).with_name("harness"))]
 
 
 def no_version(cli):
@@ -226,18 +223,6 @@ def test_a_pipeline_whose_model_is_a_tracked_output_is_trained(project, cli, rec
     recorded(made)
     code, answer, err = cli("verify", "models:/M/1", "--json")
     assert (code, answer["grade"]) == (0, "BITWISE"), err
-
-
-def start(*words):
-    return subprocess.Popen(
-        [*HARNESS, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell that runs tests in the background lets them ignore the interrupt.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
 
 
 @pytest.mark.parametrize("stage", ["resolve", "checkout", "retrain", "compare", "publish"])
