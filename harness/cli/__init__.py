@@ -76,7 +76,8 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
-    except BrokenPipeError:
+    except SystemExit:
+        # click's answer to a reader that went away is exit code 1, which here means DIVERGED.
         return 4
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -40,7 +40,7 @@ def curves(name: str, recorded: Points, reproduced: Points) -> str:
     body = _path(recorded, box, "recorded") + _path(reproduced, box, "reproduced")
     body += _text(2, 14, f"{high:.4g}") + _text(2, HEIGHT - 4, f"{low:.4g}")
     body += _residual(recorded, reproduced, box)
-    return _svg(HEIGHT + 90, body, f"history of {words.plain(name, 60)}, recorded and reproduced")
+    return _svg(HEIGHT + 104, body, f"history of {words.plain(name, 60)}, recorded and reproduced")
 
 
 def _place(step: float, value: float, box: tuple[float, ...]) -> tuple[float, float]:
@@ -57,19 +57,22 @@ def _path(points: Points, box: tuple[float, ...], kind: str) -> str:
 
 def _residual(recorded: Points, reproduced: Points, box: tuple[float, ...]) -> str:
     other = {float(s): float(v) for s, v in reproduced}
-    gaps = [(float(s), abs(float(v) - other[float(s)])) for s, v in recorded if float(s) in other]
+    shared = [(float(s), float(v), other[float(s)]) for s, v in recorded if float(s) in other]
+    differing = [(s, abs(a - b)) for s, a, b in shared if a != b and not (a != a and b != b)]
     top = HEIGHT + 20
-    body = _text(2, top + 4, "difference, log scale")
-    differing = [(s, g) for s, g in gaps if g > 0 and math.isfinite(g)]
     if not differing:
-        return body + _text(LEFT, top + 40, "none at any step")
-    logs = [math.log10(g) for _, g in differing]
+        lone = len(recorded) + len(other) - 2 * len(shared)
+        said = "none at any shared step" if shared else "not known: no step in common"
+        said += f"; {lone} steps are on one side only" if lone else ""
+        return _text(LEFT, top + 40, said)
+    logs = [math.log10(g) for _, g in differing if math.isfinite(g)] or [0.0]
     low, high = min(logs), max(max(logs), min(logs) + 1)
-    for (step, gap), log in zip(differing, logs, strict=True):
+    body = _text(LEFT, top + 76, "difference by step, log scale")
+    for step, gap in differing:
         x, _ = _place(step, box[2], box)
-        height = 4 + 44 * (log - low) / (high - low)
-        body += f'<rect class="gap" x="{x - 1:.1f}" y="{top + 60 - height:.1f}" width="3" '
-        body += f'height="{height:.1f}"><title>step {step:g}: {gap:.3g}</title></rect>'
+        size = (math.log10(gap) - low) / (high - low) if math.isfinite(gap) else 1.0
+        body += f'<rect class="gap" x="{x - 1:.1f}" y="{top + 56 - 44 * size:.1f}" width="3" '
+        body += f'height="{4 + 44 * size:.1f}"><title>step {step:g}: {gap:.3g}</title></rect>'
     x, _ = _place(differing[0][0], box[2], box)
     body += f'<line class="first" x1="{x:.1f}" x2="{x:.1f}" y1="8" y2="{top + 60}"/>'
     return body + _text(min(x + 4, WIDTH - 150), top + 4, f"first at step {differing[0][0]:g}")
@@ -77,20 +80,30 @@ def _residual(recorded: Points, reproduced: Points, box: tuple[float, ...]) -> s
 
 def layers(tree: Mapping[str, Any], most: int = 60) -> tuple[str, int]:
     """Return relative L2 by layer in model order as bars, and how many layers are not shown."""
-    rows = [n for _, n in words.leaves(tree) if n.get("distances") or n.get("recorded")]
+    rows = [
+        n
+        for _, n in words.leaves(tree)
+        if n.get("distances") or n.get("recorded") or n.get("reproduced")
+    ]
     rows = [n for n in rows if not n.get("children")]
     shown = rows[:most]
-    if len(shown) < 2 or not any(n.get("distances") for n in shown):
+    if len(shown) < 2 or not any(
+        n.get("distances") or n.get("status") in words.DIFFERING for n in shown
+    ):
         return "", 0
     body = ""
     for index, node in enumerate(shown):
         found = node.get("distances") or {}
         size = float(found.get("rel_l2", 0))
         y = index * ROW
-        body += _text(0, y + 14, words.plain(node["name"], 34))
-        width = _log_width(size)
-        body += f'<rect class="bar" x="260" y="{y + 4}" width="{width:.1f}" height="12"/>'
-        label = "equal" if not found else f"{size:.2g}"
+        body += _text(0, y + 14, words.plain(node.get("name", "?"), 34))
+        differs = node.get("status") in words.DIFFERING
+        width = 300.0 if differs and not found else _log_width(size)
+        kind = "gap" if differs and not found else "bar"
+        body += f'<rect class="{kind}" x="260" y="{y + 4}" width="{width:.1f}" height="12"/>'
+        # Without distances (another shape, no number) only the status says whether it is equal.
+        said = words.plain(node.get("status", "?"), 20).lower() if differs else "equal"
+        label = f"{size:.2g}" if found else said
         body += _text(266 + width, y + 14, label)
     picture = _svg(len(shown) * ROW + 4, body, "relative L2 distance by layer, log scale")
     return picture, len(rows) - len(shown)
@@ -124,16 +137,18 @@ def ulps(histogram: Sequence[int]) -> str:
 
 def stages(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return where the time went, as a waterfall."""
-    total = sum(float(r["seconds"]) for r in rows) or 1.0
+    total = sum(float(r.get("seconds", 0)) for r in rows) or 1.0
     at, body = 0.0, ""
     for index, row in enumerate(rows):
-        taken = float(row["seconds"])
+        taken = float(row.get("seconds", 0))
         x, width = 130 + 400 * at / total, max(2.0, 400 * taken / total)
         y = index * ROW
-        kind = "bar" if row["status"] == "done" else "gap"
-        body += _text(0, y + 14, words.plain(row["name"], 20))
+        kind = "bar" if row.get("status") == "done" else "gap"
+        body += _text(0, y + 14, words.plain(row.get("name", "?"), 20))
         body += f'<rect class="{kind}" x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="12"/>'
-        failed = "" if row["status"] == "done" else " failed"
+        failed = (
+            "" if row.get("status") == "done" else f" {words.plain(row.get('status', '?'), 12)}"
+        )
         body += _text(x + width + 6, y + 14, f"{taken:.2f} s{failed}")
         at += taken
     return _svg(len(rows) * ROW + 4, body, "time by stage")

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.reporters import charts, words
 
-MOST_ARTIFACTS, MOST_NODES, MOST_CURVES = 200, 2000, 6
+MOST_ARTIFACTS, MOST_NODES, MOST_HISTOGRAMS, MOST_CURVES = 200, 2000, 40, 6
 MARKS = {"REPRODUCED": "✓", "DIVERGED": "≠", "TAMPERED": "!", "ERROR": "⟳"}
 
 
@@ -26,8 +26,10 @@ def environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(plain=words.plain, number=words.number, distance=words.distance)
-    made.globals.update(charts=charts, words=words, most_nodes=MOST_NODES)
+    made.filters.update(
+        plain=words.plain, lines=words.lines, number=words.number, distance=words.distance
+    )
+    made.globals.update(charts=charts)
     return made
 
 
@@ -46,11 +48,11 @@ class HtmlReporter:
                 decision=decision,
                 title=words.title(record),
                 verdict=words.verdict(record),
-                mark=MARKS.get(str(record["outcome"]), "?"),
+                mark=_mark(record, decision),
                 sentence=words.sentence(record),
                 decided=words.decided(decision),
                 remedy=words.remedy(record),
-                artifacts=list(record.get("artifacts", ()))[:MOST_ARTIFACTS],
+                artifacts=list(_artifacts(record)),
                 hidden=max(0, len(record.get("artifacts", ())) - MOST_ARTIFACTS),
                 pairs=words.pairs(record),
                 unseeded=words.unseeded(record),
@@ -59,6 +61,30 @@ class HtmlReporter:
             )
         )
         return page
+
+
+def _mark(record: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
+    """Return the sign of the verdict: a tick only for what also meets the policy."""
+    found = words.outcome(record)
+    return "!" if found == "REPRODUCED" and not decision.get("meets") else MARKS.get(found, "?")
+
+
+def _artifacts(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the artifacts that are shown, their trees within what one page can hold."""
+    nodes, histograms = [MOST_NODES], [MOST_HISTOGRAMS]
+    for entry in (record.get("artifacts") or ())[:MOST_ARTIFACTS]:
+        tree = entry.get("difference")
+        whole = charts.layers(tree) if tree else ("", 0)
+        yield {
+            **entry,
+            "difference": words.pruned(tree, nodes, histograms) if tree else None,
+            "layers": whole,
+        }
+
+
+def tree(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a difference tree within what one page can hold."""
+    return words.pruned(node, [MOST_NODES], [MOST_HISTOGRAMS])
 
 
 def _curves(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

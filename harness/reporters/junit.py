@@ -21,13 +21,17 @@ class JunitReporter:
         suite = ET.Element("testsuite", name=words.title(record))
         properties = ET.SubElement(suite, "properties")
         for key in ("id", "outcome", "grade", "cause", "lineage_digest", "created_at"):
-            ET.SubElement(properties, "property", name=key, value=words.plain(record.get(key)))
+            ET.SubElement(
+                properties, "property", name=key, value=words.plain(record.get(key) or "")
+            )
         for stage in record.get("stages", ()):
-            case = _case(suite, f"stage.{stage['name']}", stage["seconds"])
-            if stage["status"] == "failed":
+            case = _case(suite, f"stage.{stage.get('name', '?')}", float(stage.get("seconds", 0)))
+            if stage.get("status") == "failed":
                 reason = "; ".join(map(words.plain, record.get("reasons", ())))
-                kind = "error" if record["outcome"] == "ERROR" else "failure"
+                kind = "error" if words.outcome(record) == "ERROR" else "failure"
                 ET.SubElement(case, kind, message=reason)
+            elif stage.get("status") == "skipped":
+                ET.SubElement(case, "skipped")
         for entry in record.get("artifacts", ()):
             _artifact(suite, entry)
         case = _case(suite, "policy")
@@ -49,10 +53,11 @@ def _case(suite: ET.Element, name: str, seconds: float = 0.0) -> ET.Element:
 
 
 def _artifact(suite: ET.Element, entry: Mapping[str, Any]) -> None:
-    case = _case(suite, f"{entry['role']}.{entry['path']}")
+    case = _case(suite, f"{entry.get('role', '?')}.{entry.get('path', '?')}")
     tree = entry.get("difference") or {}
-    if entry["grade"] in FAILED:
+    grade = words.plain(entry.get("grade", "?"))
+    if grade in FAILED:
         detail = words.distance(entry) or words.plain(tree.get("reason", ""))
-        ET.SubElement(case, "failure", message=f"{entry['grade']}: {detail}")
-    elif entry["grade"] == "UNCOMPARABLE":
+        ET.SubElement(case, "failure", message=f"{grade}: {detail}")
+    elif grade == "UNCOMPARABLE":
         ET.SubElement(case, "error", message=words.plain(tree.get("reason", "")))

@@ -46,7 +46,7 @@ def _lines(record: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator[s
         yield "<details><summary>Artifacts</summary>\n"
         yield "| artifact | role | grade | distances |\n|---|---|---|---|"
         for entry in artifacts[:MOST]:
-            cells = (entry["path"], entry["role"], entry["grade"], words.distance(entry))
+            cells = (*(entry.get(k, "?") for k in ("path", "role", "grade")), words.distance(entry))
             yield "| " + " | ".join(map(escaped, cells)) + " |"
         if len(artifacts) > MOST:
             yield f"\n{len(artifacts) - MOST} more are not shown."

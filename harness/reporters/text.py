@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.reporters import words
 
-MOST = 12
+MOST = 5
 
 
 class TextReporter:
@@ -16,7 +16,7 @@ class TextReporter:
     suffix = ".txt"
 
     def render(self, record: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
-        """Return at most some forty lines."""
+        """Return at most forty lines."""
         return "\n".join(_lines(record, decision)) + "\n"
 
 
@@ -32,14 +32,22 @@ def _lines(record: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator[s
     if artifacts:
         yield "artifacts:"
     for entry in artifacts[:MOST]:
-        yield f"  {entry['grade']:<12} {words.plain(entry['path'], 60)} ({entry['role']})"
+        yield f"  {words.plain(entry.get('grade', '?')):<12} {_named(entry)}"
         if detail := words.distance(entry):
             yield f"               {detail}"
     if len(artifacts) > MOST:
         yield f"  … and {len(artifacts) - MOST} more"
-    yield from _listed("unseeded generators", words.unseeded(record)[:MOST])
-    times = ", ".join(f"{s['name']} {s['seconds']:.1f} s" for s in record.get("stages", ()))
+    yield from _listed("unseeded generators", words.unseeded(record))
+    times = ", ".join(map(_timed, record.get("stages", ())))
     yield f"stages: {times}"
+
+
+def _named(entry: Mapping[str, Any]) -> str:
+    return f"{words.plain(entry.get('path', '?'), 60)} ({words.plain(entry.get('role', '?'))})"
+
+
+def _timed(stage: Mapping[str, Any]) -> str:
+    return f"{words.plain(stage.get('name', '?'))} {float(stage.get('seconds', 0)):.1f} s"
 
 
 def _listed(what: str, items: Any) -> Iterator[str]:

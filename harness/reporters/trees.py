@@ -14,13 +14,12 @@ def text(tree: Mapping[str, Any]) -> str:
     """Return the tree as indented lines, equal parts left out below the first level."""
     lines = []
     for depth, node in words.leaves(tree):
-        if depth > 1 and node["status"] == "IDENTICAL":
+        if depth > 1 and node.get("status", "") == "IDENTICAL":
             continue
         lines.append("  " * depth + _line(node))
         for aside in node.get("set_aside", ()):
-            lines.append(
-                "  " * (depth + 1) + f"set aside {words.plain(aside['what'])}: {aside['why']}"
-            )
+            what, why = (words.plain(aside.get(key, "?")) for key in ("what", "why"))
+            lines.append("  " * (depth + 1) + f"set aside {what}: {why}")
         if node.get("truncated"):
             lines.append("  " * (depth + 1) + f"… {node['truncated']} more are not shown")
     cut = len(lines) - MOST
@@ -28,19 +27,27 @@ def text(tree: Mapping[str, Any]) -> str:
 
 
 def _line(node: Mapping[str, Any]) -> str:
-    shown = f"{node['status']:<16} {words.plain(node['name'])}"
+    shown = f"{node.get('status', '?'):<16} {words.plain(node.get('name', '?'))}"
     if detail := words.distance(node):
         return f"{shown}: {detail}"
     if node.get("recorded") or node.get("reproduced"):
-        both = f"{words.plain(node['recorded'], 80)} | {words.plain(node['reproduced'], 80)}"
-        shown += f": {both}" if node["status"] != "IDENTICAL" else ""
+        both = " | ".join(words.plain(node.get(k), 80) for k in ("recorded", "reproduced"))
+        shown += f": {both}" if node.get("status", "") != "IDENTICAL" else ""
     return f"{shown}  ({words.plain(node['reason'])})" if node.get("reason") else shown
 
 
 def html(tree: Mapping[str, Any], recorded: str, reproduced: str) -> str:
     """Return a self-contained page for two files or folders."""
+    from harness.reporters import charts
     from harness.reporters.html import environment
+    from harness.reporters.html import tree as bounded
 
     template = environment().get_template("compare.html.j2")
-    page: str = template.render(tree=tree, recorded=recorded, reproduced=reproduced, words=words)
+    page: str = template.render(
+        tree=bounded(tree),
+        picture=charts.layers(tree),
+        recorded=recorded,
+        reproduced=reproduced,
+        words=words,
+    )
     return page

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
+DIFFERING = {"DIFFERENT", "MISSING", "EXTRA", "UNCOMPARABLE"}
+MOST_CHILDREN, MOST_DEPTH, MOST_PACKAGES = 200, 30, 40
 
 _GRADES = {
     "BITWISE": "bit for bit",
@@ -42,8 +44,14 @@ _REMEDIES = {
 
 def plain(text: object, limit: int = 300) -> str:
     """Return untrusted text on one line, printable and bounded."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    whole = "" if text is None else str(text)
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in whole)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def lines(text: object) -> str:
+    """Return untrusted text of several lines without what could hide or reorder a part of it."""
+    return "\n".join(plain(line, 2000) for line in str(text).expandtabs().splitlines())
 
 
 def title(record: Record) -> str:
@@ -51,26 +59,33 @@ def title(record: Record) -> str:
     return plain(f"{record.get('model', '?')}/{record.get('version', '?')}")
 
 
+def outcome(record: Record) -> str:
+    """Return the outcome; a record without one was never judged."""
+    return plain(record.get("outcome") or "UNKNOWN", 40)
+
+
 def verdict(record: Record) -> str:
     """Return outcome with grade or cause."""
     detail = record.get("grade") or record.get("cause")
-    return f"{record['outcome']} {detail}" if detail else str(record["outcome"])
+    return f"{outcome(record)} {plain(detail, 40)}" if detail else outcome(record)
 
 
 def sentence(record: Record) -> str:
     """Return the verdict as one sentence."""
-    name, outcome = title(record), record["outcome"]
+    name, found = title(record), outcome(record)
     condition = " The comparison is conditional." if record.get("conditional") else ""
-    if outcome == "REPRODUCED":
-        return f"{name} was made again {_GRADES.get(record['grade'], '')}.{condition}"
-    if outcome == "DIVERGED":
-        return f"{name} came out different: {_CAUSES.get(record['cause'], '')}.{condition}"
-    return f"{name} {_OUTCOMES.get(outcome, outcome)}."
+    if found == "REPRODUCED":
+        how = _GRADES.get(str(record.get("grade")), "at a grade that is not recorded")
+        return f"{name} was made again {how}.{condition}"
+    if found == "DIVERGED":
+        why = _CAUSES.get(str(record.get("cause")), "the cause is not recorded")
+        return f"{name} came out different: {why}.{condition}"
+    return f"{name} {_OUTCOMES.get(found, 'has no known outcome')}."
 
 
 def remedy(record: Record) -> str:
     """Return what to do next; empty for a reproduction."""
-    return _REMEDIES.get(record.get("cause") or record["outcome"], "")
+    return _REMEDIES.get(str(record.get("cause") or outcome(record)), "")
 
 
 def decided(decision: Mapping[str, Any]) -> str:
@@ -80,11 +95,34 @@ def decided(decision: Mapping[str, Any]) -> str:
     return "It does not meet the policy: " + "; ".join(map(plain, decision.get("reasons", ())))
 
 
-def leaves(node: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield (depth, node) of a difference tree."""
-    yield depth, node
-    for child in node.get("children", ()):
-        yield from leaves(child, depth + 1)
+def leaves(node: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield (depth, node) of a difference tree, however deep it is."""
+    waiting = [(0, node)]
+    while waiting:
+        depth, node = waiting.pop()
+        yield depth, node
+        waiting += [(depth + 1, child) for child in reversed(node.get("children") or ())]
+
+
+def pruned(
+    node: Mapping[str, Any], nodes: list[int], histograms: list[int], depth: int = 0
+) -> dict[str, Any]:
+    """Return a tree that a page can hold: one-element budgets of nodes and of histograms.
+
+    `unshown` counts the children that are left out at each node.
+    """
+    kept, children = dict(node), node.get("children") or ()
+    nodes[0] -= 1
+    if (node.get("distances") or {}).get("histogram"):
+        histograms[0] -= 1
+        if histograms[0] < 0:
+            kept["distances"] = {**node["distances"], "histogram": ()}
+    shown = []
+    for child in children[:MOST_CHILDREN] if depth < MOST_DEPTH else ():
+        if nodes[0] <= 0:
+            break
+        shown.append(pruned(child, nodes, histograms, depth + 1))
+    return {**kept, "children": shown, "unshown": len(children) - len(shown)}
 
 
 def number(value: Any) -> str:
@@ -97,12 +135,15 @@ def distance(node: Mapping[str, Any]) -> str:
     d = node.get("distances")
     if not d:
         return ""
+
+    def get(key: str) -> str:
+        return number(d.get(key, "?"))
+
     first = f", first at {list(d['first'])}" if d.get("first") else ""
-    bound = f" (bound rtol {number(d['rtol'])}, atol {number(d['atol'])})"
+    bound = f" (bound rtol {get('rtol')}, atol {get('atol')})"
     return (
-        f"{d['differing']} of {d['values']} values differ, {d['beyond']} beyond{bound}; "
-        f"max abs {number(d['max_abs'])}, max rel {number(d['max_rel'])}, "
-        f"rel L2 {number(d['rel_l2'])}{first}"
+        f"{get('differing')} of {get('values')} values differ, {get('beyond')} beyond{bound}; "
+        f"max abs {get('max_abs')}, max rel {get('max_rel')}, rel L2 {get('rel_l2')}{first}"
     )
 
 
@@ -117,17 +158,43 @@ def unseeded(record: Record) -> list[str]:
     return found
 
 
-def pairs(record: Record) -> list[tuple[str, str, str]]:
-    """Return (what, recorded, reproduced) of environment and hardware, differing rows first."""
+def pairs(record: Record) -> list[tuple[str, str, str, bool]]:
+    """Return (what, recorded, reproduced, differs) of environment and hardware, differing first.
+
+    Whole values are compared, and shortened only to be shown.
+    """
     rows = []
     for part in ("environment", "hardware"):
         both = record.get(part) or {}
-        was, now = both.get("recorded") or {}, both.get("reproduced") or {}
-        for key in [k for k in {**was, **now} if k not in {"inventory", "cpu_flags"}]:
-            a, b = _short(was.get(key)), _short(now.get(key))
-            if a or b:
-                rows.append((f"{part}: {key.replace('_', ' ')}", a, b))
-    return sorted(rows, key=lambda r: r[1] == r[2])
+        was, now = dict(both.get("recorded") or {}), dict(both.get("reproduced") or {})
+        rows += _packages(was.pop("inventory", None), now.pop("inventory", None))
+        rows += _flags(was.pop("cpu_flags", None), now.pop("cpu_flags", None))
+        for key in {**was, **now}:
+            a, b = was.get(key), now.get(key)
+            if _short(a) or _short(b):
+                name = plain(f"{part}: {key.replace('_', ' ')}")
+                rows.append((name, _short(a), _short(b), a != b))
+    return sorted(rows, key=lambda r: not r[3])
+
+
+def _packages(was: Any, now: Any) -> list[tuple[str, str, str, bool]]:
+    if was is None or now is None:
+        return []
+    a, b = ({p.get("name"): p.get("version") for p in side} for side in (was, now))
+    names = sorted((k for k in {**a, **b} if a.get(k) != b.get(k)), key=str)
+    rows = [
+        (plain(f"package {n}"), _short(a.get(n, "(none)")), _short(b.get(n, "(none)")), True)
+        for n in names[:MOST_PACKAGES]
+    ]
+    more = len(names) - MOST_PACKAGES
+    return [*rows, *([("packages", f"{more} more differ", "", True)] if more > 0 else [])]
+
+
+def _flags(was: Any, now: Any) -> list[tuple[str, str, str, bool]]:
+    if was is None or now is None or set(was) == set(now):
+        return []
+    only = [_short(sorted(set(one) - set(two))) for one, two in ((was, now), (now, was))]
+    return [("hardware: cpu flags on one side only", only[0], only[1], True)]
 
 
 def _short(value: Any) -> str:
