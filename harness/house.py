@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness import code, data, policy, registries, reporters, runtimes
+from harness import code, data, policy, policyfile, registries, reporters, runtimes
 from harness.attestations import keys
 from harness.errors import UsageError
 from harness.evidence import Signing
@@ -73,15 +73,15 @@ class House:
 
     def sandbox_only(self) -> bool:
         """Return whether the policy refuses a run without a sandbox."""
-        return self.policy().sandbox == "required"
+        return self.policy().base.sandbox == "required"
 
     def policy(self) -> policy.Policy:
         """Return the operator's policy, else the built-in one."""
         path = self.settings.policy
         if path is None:
-            return policy.built_in()
+            return policyfile.built_in()
         try:
-            return policy.parse(path.read_text(), str(path))
+            return policyfile.parse(path.read_text(), str(path))
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", "name a policy.toml") from None
 

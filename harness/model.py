@@ -70,6 +70,20 @@ class Status(StrEnum):
     UNCOMPARABLE = "UNCOMPARABLE"
 
 
+class Stage(StrEnum):
+    """Where a version stands on its way (design section 10), in the order of a promotion."""
+
+    DEVELOPMENT = "Development"
+    STAGING = "Staging"
+    PRODUCTION = "Production"
+    ARCHIVED = "Archived"
+
+    @property
+    def alias(self) -> str:
+        """Return the alias that the stage's version carries; empty where there is none."""
+        return self.lower() if self in {Stage.STAGING, Stage.PRODUCTION} else ""
+
+
 @dataclass(frozen=True)
 class Version:
     """One immutable registered model version."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import policy
+from harness import policy, policyfile
 from harness.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def record(**changes):
 
 
 def test_the_built_in_policy_accepts_tolerance_and_refuses_behaviour():
-    rules = policy.built_in()
+    rules = policyfile.built_in()
     assert policy.decide(rules, record()).meets
     assert policy.decide(rules, record(grade="TOLERANCE")).meets
     weak = policy.decide(rules, record(grade="BEHAVIOURAL"))
@@ -32,7 +32,7 @@ def test_the_built_in_policy_accepts_tolerance_and_refuses_behaviour():
 )
 def test_exit_codes(outcome, code):
     found = record(outcome=outcome, grade=None)
-    decision = policy.decide(policy.built_in(), found)
+    decision = policy.decide(policyfile.built_in(), found)
     assert not decision.meets
     assert policy.exit_code(found, decision) == code
 
@@ -50,9 +50,9 @@ def test_exit_codes(outcome, code):
     ],
 )
 def test_each_criterion_can_refuse(text, changes):
-    rules = policy.parse(text)
+    rules = policyfile.parse(text)
     assert not policy.decide(rules, record(**changes)).meets
-    assert rules.digest != policy.built_in().digest
+    assert rules.digest != policyfile.built_in().digest
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_each_criterion_can_refuse(text, changes):
 )
 def test_a_vacuous_or_wrong_policy_is_refused(text):
     with pytest.raises(UsageError):
-        policy.parse(text)
+        policyfile.parse(text)
