@@ -1,11 +1,8 @@
-"""TensorFlow checkpoints: the tensor bundle's index and shards, read without TensorFlow.
-
-The graph of a SavedModel (`saved_model.pb`) is not read: its bytes are equal or it is
-uncomparable, since its function names carry counters of the process that traced it.
-"""
+"""TensorFlow checkpoints: the tensor bundle's index and shards, read without TensorFlow."""
 
 from __future__ import annotations
 
+import glob
 import re
 import struct
 from collections.abc import Iterator
@@ -16,18 +13,21 @@ from harness.comparators.base import CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, mapped
 from harness.comparators.protobuf import Budget, Message, varint
 from harness.comparators.tensor import Tensor, checked
+from harness.comparators.tf_objects import (
+    SET,
+    SET_ORDER,
+    canonical,
+    model_names,
+    renamed,
+    trackables,
+)
+from harness.comparators.tf_wire import TYPES
 
 # The magic at the end of every table that LevelDB's format describes.
 MAGIC = 0xDB4775248B80FB57
 PLACES = "offsets and checksums follow from the tensors, which are compared in the shards"
 SHARD = re.compile(r"(.+)\.data-(\d{5})-of-(\d{5})$")
-# DataType of TensorFlow -> (name, bytes)
-TYPES = {
-    1: ("float32", 4), 2: ("float64", 8), 3: ("int32", 4), 4: ("uint8", 1), 5: ("int16", 2),
-    6: ("int8", 1), 8: ("complex64", 8), 9: ("int64", 8), 10: ("bool", 1), 14: ("bfloat16", 2),
-    17: ("uint16", 2), 18: ("complex128", 16), 19: ("float16", 2), 22: ("uint32", 4),
-    23: ("uint64", 8),
-}  # fmt: skip
+OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 class BundleIndexComparator(DocumentComparator):
@@ -43,14 +43,14 @@ class BundleIndexComparator(DocumentComparator):
     def parse(self, path: Path, context: Context) -> Document:
         """Read one index."""
         entries, header = index(path, context)
+        names, order = _names(path.with_suffix(""), entries, context)
         content = {
-            name: {"type": e.number(1), "shape": _shape(e), "shard": e.number(3)}
+            renamed(name, names): {"type": e.number(1), "shape": _shape(e), "shard": e.number(3)}
             for name, e in entries.items()
         }
         places = [(e.number(4), e.number(5), e.rest(1, 2, 3, 4, 5)) for e in entries.values()]
-        return Document(
-            {"header": header, "tensors": content}, {"offsets and checksums": (places, PLACES)}
-        )
+        aside = {"offsets and checksums": (places, PLACES), **order}
+        return Document({"header": header, "tensors": content}, aside)
 
 
 class BundleDataComparator(DocumentComparator):
@@ -70,6 +70,7 @@ class BundleDataComparator(DocumentComparator):
         if not found:
             raise CannotCompare(f"{path.name}: not named as a shard")
         entries, _ = index(path.with_name(f"{found[1]}.index"), context)
+        names, order = _names(path.with_name(found[1]), entries, context)
         view = mapped(path, context.bounds.expanded)
         content: dict[str, Any] = {}
         covered = 0
@@ -79,9 +80,62 @@ class BundleDataComparator(DocumentComparator):
             start, size = entry.number(4), entry.number(5)
             if not 0 <= start <= start + size <= len(view):
                 raise CannotCompare(f"the tensor {name[:80]!r} lies beyond the end of the shard")
-            content[name] = _tensor(entry, view[start : start + size])
+            data = view[start : start + size]
+            content[renamed(name, names)] = (
+                _objects(data) if name == OBJECTS else _tensor(entry, data)
+            )
             covered += size
-        return Document({**content, "(bytes in no tensor)": len(view) - covered})
+        return Document({**content, "(bytes in no tensor)": len(view) - covered}, order)
+
+
+def _names(
+    prefix: Path, entries: dict[str, Message], context: Context
+) -> tuple[dict[str, str], dict[str, tuple[Any, str]]]:
+    """Return names for Keras's set of variables by number, and that order as what is set aside.
+
+    The SavedModel above must use the same names: who swaps two of them swaps two variables.
+    """
+    names = checkpoint_names(prefix, context, entries)
+    model = prefix.parent.parent / "saved_model.pb"
+    if not names or not model.is_file():
+        return {}, {}
+    budget = Budget(depth=context.bounds.depth * 4)
+    if model_names(mapped(model, context.bounds.member), budget) != names:
+        return {}, {}
+    return names, {f"order of {SET}": (list(names.items()), SET_ORDER)}
+
+
+def checkpoint_names(
+    prefix: Path, context: Context, entries: dict[str, Message] | None = None
+) -> dict[str, str]:
+    """Return the names for Keras's set of variables that a checkpoint's object graph holds."""
+    if entries is None:
+        place = prefix.with_name(f"{prefix.name}.index")
+        entries = index(place, context)[0] if place.is_file() else {}
+    entry = entries.get(OBJECTS)
+    if entry is None or not any(name.startswith(f"{SET}/") for name in entries):
+        return {}
+    pattern = f"{glob.escape(prefix.name)}.data-{entry.number(3):05d}-of-*"
+    shards = sorted(prefix.parent.glob(pattern))
+    if len(shards) != 1:
+        return {}
+    view = mapped(shards[0], context.bounds.expanded)
+    start, size = entry.number(4), entry.number(5)
+    if not 0 <= start <= start + size <= len(view):
+        raise CannotCompare("the object graph lies beyond the end of its shard")
+    return trackables(_text(view[start : start + size]))[1]
+
+
+def _text(data: memoryview) -> memoryview:
+    """Return the one string of a string tensor: its length, a checksum, its bytes."""
+    size, at = varint(data, 0)
+    if at + 4 + size != len(data):
+        raise CannotCompare("an object graph of another length than it claims")
+    return data[at + 4 :]
+
+
+def _objects(data: memoryview) -> Any:
+    return canonical(_text(data))
 
 
 def _ends(path: Path, size: int) -> bool:
@@ -149,5 +203,5 @@ def _tensor(entry: Message, data: memoryview) -> Tensor:
     kind, shape = entry.number(1), tuple(_shape(entry))
     if kind not in TYPES:
         return Tensor(f"TensorFlow type {kind} {list(shape)}", (len(data),), data)
-    name, width = TYPES[kind]
+    name, width = TYPES[kind][:2]
     return checked(name, shape, data, width)
