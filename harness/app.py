@@ -12,8 +12,9 @@ from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.evidence import Finished, Signing
 from harness.executor import data_plan
 from harness.house import House
+from harness.lineages import read_lineage
 from harness.model import CodeRef, Decision, Lineage, Profile, Status, Version
-from harness.pipeline import Line, Options, read_lineage
+from harness.pipeline import Line, Options
 from harness.progress import Progress, Quiet, timed
 from harness.record import canonical, digest, parse_record, plain
 from harness.recording import RECIPE, Recorder, attach, gaps, pending

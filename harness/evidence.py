@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +102,17 @@ def finish(
         **{k: v for k, v in body.items() if k != "id"},
         "previous_record_digest": previous,
         "registry": version.registry,
-        "verifier": {"keyid": signing.key.keyid, "tool": f"repro-harness {__version__}"},
+        "verifier": {
+            "keyid": signing.key.keyid,
+            "tool": f"repro-harness {__version__}",
+            "host": _host(),
+        },
     }
+
+
+def _host() -> str:
+    """Return what tells two verifying hosts apart, without naming them."""
+    return digest(f"{platform.node()} {uuid.getnode()}".encode())[:16]
 
 
 def save(
@@ -209,12 +220,23 @@ def local_records(version: Version, signing: Signing) -> History:
     return _trusted(version, _local(version, signing), signing)
 
 
-def _local(version: Version, signing: Signing) -> list[Mapping[str, bytes]]:
+def waiting(version: Version, signing: Signing) -> list[Mapping[str, bytes]]:
+    """Return the statements of a version's records that wait here to be published."""
     return [
         {STATEMENT: path.read_bytes()}
-        for path in signing.folder(version).glob(f"*/{STATEMENT}")
-        if (path.parent / RECORD).exists()
+        for path in _whole(version, signing)
+        if not (path.parent / PUBLISHED).exists()
     ]
+
+
+def _local(version: Version, signing: Signing) -> list[Mapping[str, bytes]]:
+    return [{STATEMENT: path.read_bytes()} for path in _whole(version, signing)]
+
+
+def _whole(version: Version, signing: Signing) -> Iterator[Path]:
+    for path in signing.folder(version).glob(f"*/{STATEMENT}"):
+        if (path.parent / RECORD).exists():
+            yield path
 
 
 def _trusted(version: Version, sources: list[Mapping[str, bytes]], signing: Signing) -> History:

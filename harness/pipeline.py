@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from harness import comparing, determinism, evidence, executor, policy, recipe
-from harness.attestations import dsse, keys, statements
+from harness.attestations import keys
 from harness.errors import (
-    IncompleteLineage,
     InfrastructureError,
     RerunFailed,
     SourceUnavailable,
-    Tampered,
     Unverifiable,
     UsageError,
 )
 from harness.evidence import Finished, Signing
 from harness.executor import Parts, Workspace
 from harness.files import digest as file_digest
-from harness.files import entries, walk, write_atomic
+from harness.files import write_atomic
 from harness.judge import Case, judge
+from harness.lineages import check_intact, read_lineage
 from harness.model import (
     Comparison,
     EnvironmentRecord,
@@ -41,8 +40,6 @@ from harness.model import (
 from harness.record import canonical, digest, load, plain
 from harness.reporters.base import Reporter
 from harness.runtimes.base import Environment
-
-LINEAGE = "lineage.intoto.json"
 
 
 @dataclass(frozen=True)
@@ -276,57 +273,6 @@ class Line:
         plain_record = plain(record)
         decision = policy.decide(self.rules, plain_record)
         return evidence.save(plain_record, decision, lineage, version, self.signing, self.reporters)
-
-
-def read_lineage(
-    documents: Mapping[str, bytes], tags: Mapping[str, str], version: Version, trust: keys.Trust
-) -> tuple[Lineage, str]:
-    """Return the trusted lineage of a version and its digest.
-
-    Raises: IncompleteLineage when there is none or its signer is unknown; Tampered when its
-    signature is bad or its digest is not the one that the version is tagged with.
-    """
-    data = documents.get(LINEAGE)
-    if data is None:
-        raise IncompleteLineage(
-            f"{version.uri} has no recorded lineage",
-            ("no lineage was recorded with this version",),
-            f"harness adopt {version.uri} attaches one",
-        )
-    try:
-        statement, _ = dsse.verify(data, trust, "recorder")
-        lineage = statements.lineage(statement, version)
-    except dsse.UnknownSigner as error:
-        raise IncompleteLineage(error.message, (f"lineage: {error.message}",), error.hint) from None
-    except dsse.BadEvidence as error:
-        raise Tampered(f"lineage: {error.message}", (f"lineage: {error.message}",)) from None
-    name = digest(data)
-    tagged = tags.get("harness.lineage_digest", name)
-    if tagged != name:
-        reason = f"lineage: the tag says {tagged[:12]}, the statement is {name[:12]}"
-        raise Tampered(reason, (reason,))
-    return lineage, name
-
-
-def check_intact(folder: Path, lineage: Lineage) -> None:
-    """Hold downloaded artifacts against the signed manifest, file by file.
-
-    Raises: Tampered naming every file that is changed, missing or added.
-    """
-    problems = []
-    for role_folder, roles in (("model", {Role.MODEL}), ("other", set(Role) - {Role.MODEL})):
-        root = folder / role_folder
-        listed = {f.path: f for f in lineage.outputs if f.role in roles}
-        found = {f.path: f for f in entries(root, walk(root), Role.REPORT)} if root.exists() else {}
-        for path in sorted(listed.keys() | found.keys()):
-            if path not in found:
-                problems.append(f"{path}: missing from the registry")
-            elif path not in listed:
-                problems.append(f"{path}: not part of the recorded version")
-            elif found[path].sha256 != listed[path].sha256:
-                problems.append(f"{path}: no longer has its recorded sha256")
-    if problems:
-        raise Tampered("; ".join(problems), tuple(problems))
 
 
 def _same_data(lineage: Lineage, workspace: Workspace) -> None:

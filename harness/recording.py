@@ -18,6 +18,7 @@ from harness.errors import IncompleteLineage, SourceUnavailable, UsageError
 from harness.executor import Parts, Workspace
 from harness.files import digest as file_digest
 from harness.files import entries, root_digest, walk, write_atomic
+from harness.lineages import LINEAGE, tags
 from harness.model import (
     CodeRef,
     EnvironmentRecord,
@@ -29,7 +30,6 @@ from harness.model import (
     RunResult,
     Version,
 )
-from harness.pipeline import LINEAGE
 from harness.progress import timed
 from harness.record import canonical, digest, load
 from harness.registries.base import NewVersion, Registry
@@ -176,13 +176,12 @@ def attach(pending: Path, registry: Registry, key: PrivateKey) -> Recorded:
     """Sign a lineage that waits on disk and store it with its version."""
     lineage = load(Lineage, pending.read_bytes(), str(pending))
     assert lineage.version is not None
-    title = recipe.parse(lineage.recipe_text, lineage.recipe_path).name
     envelope = dsse.sign(statements.provenance(lineage), key)
     registry.put_documents(
         lineage.version,
         "lineage",
         {LINEAGE: envelope, "lineage.sigstore.json": dsse.bundle(envelope)},
-        _tags(lineage, title, digest(envelope)),
+        tags(lineage, digest(envelope)),
     )
     pending.unlink()
     return Recorded(lineage.version, lineage, digest(envelope))
@@ -261,20 +260,6 @@ def _annotations(plan: recipe.Recipe, run: RunResult, folder: Path) -> Mapping[s
         "metrics": dict(curves.metrics(folder, run.outputs)),
         "params": params,
         "curves": dict(run.curves),
-    }
-
-
-def _tags(lineage: Lineage, title: str, name: str) -> dict[str, str]:
-    environment = canonical(lineage.environment)
-    return {
-        "harness.git.commit": lineage.code.commit,
-        "harness.git.url": lineage.code.url[:4000],
-        "harness.environment_digest": digest(environment),
-        "harness.recipe": title,
-        "harness.artifact_digest": lineage.artifact_digest,
-        "harness.origin": lineage.origin,
-        # Last: whoever sees this tag finds the statement that it names.
-        "harness.lineage_digest": name,
     }
 
 

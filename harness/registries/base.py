@@ -24,13 +24,15 @@ class VersionInfo:
     """What the registry itself says of a version; tags and aliases are hints, never evidence.
 
     `recorded` is what the registry noted on its own (git commit and URL, parameters, metrics,
-    dataset inputs), used for cross-checks and by `adopt`.
+    dataset inputs), used for cross-checks and by `adopt`; `stage` what its own old stage
+    interface says, where an installation still uses that.
     """
 
     version: Version
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     recorded: Mapping[str, Any] = field(default_factory=dict)
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,19 @@ class Registry(Protocol):
         """Write a record back, idempotent by record digest; return the address it got."""
         ...
 
-    def records(self, version: Version) -> tuple[Mapping[str, bytes], ...]:
-        """Return the documents of every published verification of a version, oldest first."""
+    def records(self, version: Version, only: str = "") -> tuple[Mapping[str, bytes], ...]:
+        """Return the documents of every published verification of a version, oldest first.
+
+        With `only`, the document of that name and no other is read.
+        """
+        ...
+
+    def keep(self, name: str, documents: Mapping[str, bytes]) -> None:
+        """Store documents that belong to a model as a whole, beside those that are there."""
+        ...
+
+    def kept(self, name: str) -> Mapping[str, bytes]:
+        """Return the documents that belong to a model as a whole, by file name."""
         ...
 
     def set_tags(self, version: Version, tags: Mapping[str, str | None]) -> None:

@@ -27,6 +27,7 @@ from harness.registries.base import (
 
 ADDED = "registered_model_meta"  # what MLflow itself adds to a downloaded model
 MODEL, OUTPUTS, EVIDENCE = "model", "outputs", "harness"
+_KEPT = "tags.`harness.kept` = 'true'"
 COMPLETE, DIGEST = "harness.complete", "harness.record_digest"
 MAX_FILE, MAX_FILES, MAX_TAG = 64 << 20, 1000, 5000
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
@@ -126,9 +127,9 @@ class MlflowRegistry:
     def info(self, version: Version) -> VersionInfo:
         """Return what the registry says of a version."""
         row = self._row(version)
-        return VersionInfo(
-            version, dict(row.tags or {}), tuple(row.aliases or ()), self._recorded(row)
-        )
+        stage = str(getattr(row, "current_stage", "") or "").replace("None", "")
+        tags, aliases = dict(row.tags or {}), tuple(row.aliases or ())
+        return VersionInfo(version, tags, aliases, self._recorded(row), stage)
 
     def _recorded(self, row: Any) -> dict[str, Any]:
         """Return what MLflow noted on its own about the run that a version stems from."""
@@ -289,10 +290,13 @@ class MlflowRegistry:
         with self._answers():
             return list(self._client.list_artifacts(run_id, place))
 
-    def _read(self, run_id: str, place: str) -> dict[str, bytes]:
+    def _read(self, run_id: str, place: str, only: str = "") -> dict[str, bytes]:
         from mlflow.artifacts import download_artifacts
 
         rows = [r for r in self._list(run_id, place) if not r.is_dir]
+        if only:
+            rows = [r for r in rows if r.path.rpartition("/")[2] == only]
+            place = f"{place}/{only}"
         if not rows:
             return {}
         if len(rows) > MAX_FILES or any((r.file_size or 0) > MAX_FILE for r in rows):
@@ -307,7 +311,7 @@ class MlflowRegistry:
             )
             return {
                 p.name: p.read_bytes()
-                for p in sorted(got.iterdir())
+                for p in (sorted(got.iterdir()) if got.is_dir() else [got])
                 if p.is_file() and not p.is_symlink() and p.stat().st_size <= MAX_FILE
             }
 
@@ -345,17 +349,48 @@ class MlflowRegistry:
         run = self._client.create_run(experiment, tags=tags, run_name=name)
         return run.info.run_id, False
 
-    def records(self, version: Version) -> tuple[Mapping[str, bytes], ...]:
+    def records(self, version: Version, only: str = "") -> tuple[Mapping[str, bytes], ...]:
         """Return the documents of every published verification of a version, oldest first."""
+        query = f"tags.`harness.version` = '{version.number}' and tags.`{COMPLETE}` = 'true'"
+        runs = self._runs(version.name, query)
+        return tuple(self._read(run, EVIDENCE, only) for run in runs)
+
+    def _runs(self, name: str, query: str) -> tuple[str, ...]:
         with self._answers():
-            experiment = self._client.get_experiment_by_name(f"harness/{version.name}")
+            experiment = self._client.get_experiment_by_name(f"harness/{name}")
             if experiment is None:
                 return ()
-            query = f"tags.`harness.version` = '{version.number}' and tags.`{COMPLETE}` = 'true'"
-            rows = self._client.search_runs(
-                [experiment.experiment_id], query, order_by=["start_time ASC"]
-            )
-        return tuple(self._read(row.info.run_id, EVIDENCE) for row in rows)
+            where, token, found = [experiment.experiment_id], None, []
+            while True:
+                rows = self._client.search_runs(
+                    where, query, order_by=["start_time ASC"], page_token=token
+                )
+                found += [row.info.run_id for row in rows]
+                if not (token := rows.token):
+                    return tuple(found)
+
+    def keep(self, name: str, documents: Mapping[str, bytes]) -> None:
+        """Store documents that belong to a model as a whole, beside those that are there."""
+        with self._answers(name):
+            runs = self._runs(name, _KEPT)
+            if runs:
+                run_id = runs[0]
+            else:
+                run = self._client.create_run(
+                    self._experiment(f"harness/{name}"),
+                    tags={"harness.kept": "true", "harness.model": name},
+                    run_name=f"history of {name}",
+                )
+                run_id = run.info.run_id
+                self._client.set_terminated(run_id)
+            self._upload(run_id, documents, EVIDENCE)
+
+    def kept(self, name: str) -> Mapping[str, bytes]:
+        """Return the documents that belong to a model as a whole, by file name."""
+        # Two first promotions at once may each have begun a run: all of them count.
+        return {
+            k: v for run in self._runs(name, _KEPT) for k, v in self._read(run, EVIDENCE).items()
+        }
 
     def set_tags(self, version: Version, tags: Mapping[str, str | None]) -> None:
         """Set tags in order; None deletes one."""

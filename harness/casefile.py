@@ -1,0 +1,352 @@
+"""Everything signed that is known of one version: read, verified, and whatever is wrong named.
+
+The source is a registry or a dossier; nothing in it is believed but signatures over digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from harness import evidence
+from harness.attestations import dsse, governance, statements
+from harness.attestations.governance import Approval, Binding, Move, Waiver
+from harness.attestations.keys import Trust, TrustedKey
+from harness.errors import IncompleteLineage, Tampered, UsageError
+from harness.lineages import LINEAGE, read_lineage, tags
+from harness.model import Lineage, Version
+from harness.policy import STAGED, Refusal
+from harness.record import canonical, digest
+from harness.registries.base import VersionInfo
+
+APPROVALS, WAIVERS = "approvals", "waivers"
+MOVERS = ("approver", "verifier")
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Where signed documents are read: the reading half of a registry, or a dossier."""
+
+    uri: str
+
+    def info(self, version: Version) -> VersionInfo:
+        """Return tags and aliases."""
+        ...
+
+    def resolve(self, ref: str) -> Version:
+        """Return the version that an alias stands for."""
+        ...
+
+    def documents(self, version: Version, folder: str) -> Mapping[str, bytes]:
+        """Return the documents of a folder by file name."""
+        ...
+
+    def records(self, version: Version, only: str = "") -> tuple[Mapping[str, bytes], ...]:
+        """Return the documents of every verification; with `only`, just that one."""
+        ...
+
+    def kept(self, name: str) -> Mapping[str, bytes]:
+        """Return the documents that belong to a model as a whole."""
+        ...
+
+
+@dataclass(frozen=True)
+class Signed(Generic[T]):
+    """A verified statement: its value, the digest that others name it by, and who signed it."""
+
+    value: T
+    digest: str
+    key: TrustedKey
+    data: bytes
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """The verified evidence of a version, oldest first in each list.
+
+    `moves` are those of the whole model; `problems` refuse whatever asks, `notes` are only told:
+    evidence by unknown signers is not counted, and says nothing.
+    """
+
+    version: Version
+    info: VersionInfo
+    lineage: Signed[Lineage] | None
+    binding: Binding | None
+    records: tuple[Signed[Mapping[str, Any]], ...]
+    approvals: tuple[Signed[Approval], ...]
+    waivers: tuple[Signed[Waiver], ...]
+    moves: tuple[Signed[Move], ...]
+    aliases: Mapping[str, str]
+    problems: tuple[Refusal, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def statements(self) -> tuple[Signed[Any], ...]:
+        """Return every statement that counts."""
+        return (*self.records, *self.approvals, *self.waivers, *self.moves)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Return the digest of every envelope that counts, for this machine to remember."""
+        return frozenset(digest(s.data) for s in self.statements)
+
+
+class _Reader:
+    """Reads one version's case; collects what is wrong instead of stopping at the first."""
+
+    def __init__(self, source: Source, version: Version, trust: Trust) -> None:
+        self.source, self.version, self.trust = source, version, trust
+        self.problems: list[Refusal] = []
+        self.notes: list[str] = []
+        self.present: set[str] = set()
+
+    def wrong(self, code: str, detail: str) -> None:
+        self.problems.append(Refusal(code, detail))
+
+    def lineage(self, info: VersionInfo) -> Signed[Lineage] | None:
+        documents = self.source.documents(self.version, "lineage")
+        try:
+            lineage, name = read_lineage(documents, info.tags, self.version, self.trust)
+        except IncompleteLineage as error:
+            self.wrong("lineage-missing", "; ".join(error.reasons))
+            return None
+        except Tampered as error:
+            self.wrong("tampered", "; ".join(error.reasons))
+            return None
+        data = documents[LINEAGE]
+        return Signed(lineage, name, dsse.verify(data, self.trust, "recorder")[1], data)
+
+    def each(
+        self,
+        documents: Iterable[tuple[str, bytes]],
+        roles: tuple[str, ...],
+        read: Callable[[Mapping[str, Any]], T],
+        name: Callable[[bytes, T], str] = lambda data, _: digest(data),
+    ) -> Iterator[Signed[T]]:
+        """Yield what a trusted key signed, once; name what is broken, note what is not ours."""
+        seen = set()
+        for where, data in documents:
+            self.present.add(digest(data))
+            try:
+                statement, key = self.verified(where, data, roles)
+                value = read(statement)
+            except dsse.UnknownSigner as error:
+                self.notes.append(f"{where}: not counted: {error.message}")
+                continue
+            except dsse.BadEvidence as error:
+                self.wrong("signature", f"{where}: {error.message}")
+                continue
+            if (called := name(data, value)) not in seen:
+                seen.add(called)
+                yield Signed(value, called, key, data)
+
+    def verified(
+        self, where: str, data: bytes, roles: tuple[str, ...]
+    ) -> tuple[Mapping[str, Any], TrustedKey]:
+        for role in roles[:-1]:
+            try:
+                return dsse.verify(data, self.trust, role)
+            except dsse.UnknownSigner:
+                continue
+        try:
+            return dsse.verify(data, self.trust, roles[-1])
+        except dsse.UnknownSigner:
+            if roles != MOVERS:
+                raise
+        # A key that is revoked today does not undo the steps that it made: the chain goes on.
+        lifted = tuple(replace(k, revoked_at="") for k in self.trust.keys)
+        found, key = dsse.verify(data, replace(self.trust, keys=lifted), roles[-1])
+        self.notes.append(f"{where}: signed by key {key.keyid[:12]}, which was revoked since")
+        return found, key
+
+    def record(self, lineage: Signed[Lineage] | None) -> Callable[..., Mapping[str, Any]]:
+        def read(statement: Mapping[str, Any]) -> Mapping[str, Any]:
+            found: Mapping[str, Any] = statement["predicate"]
+            if statement.get("predicateType") != statements.REPRODUCTION:
+                raise dsse.BadEvidence("a statement of another kind")
+            about = (found.get("registry"), found.get("model"), found.get("version"))
+            mine = (self.version.registry, self.version.name, self.version.number)
+            if about != mine:
+                raise dsse.BadEvidence(f"it is about {about[1]}/{about[2]} in {about[0]}")
+            if lineage and found.get("lineage_digest") == lineage.digest:
+                files = statements.subjects(self.version.name, lineage.value.outputs)
+                if statement["subject"] != files:
+                    raise dsse.BadEvidence("its subjects are not the version's files")
+            return found
+
+        return read
+
+    def bound(self, kind: type[T], mine: Binding | None) -> Callable[[Mapping[str, Any]], T]:
+        def read(statement: Mapping[str, Any]) -> T:
+            value = governance.read(kind, statement)
+            if value.binding != mine:  # type: ignore[attr-defined]
+                other = value.binding  # type: ignore[attr-defined]
+                raise dsse.BadEvidence(
+                    f"it is about {other.model}/{other.version} in {other.registry}, "
+                    f"lineage {other.lineage_digest[:12]}, not about this version"
+                )
+            return value
+
+        return read
+
+    def move(self, statement: Mapping[str, Any]) -> Move:
+        found = governance.read(Move, statement)
+        about = (found.binding.registry, found.binding.model)
+        if about != (self.version.registry, self.version.name):
+            raise dsse.BadEvidence(f"it is about {about[1]} in {about[0]}")
+        return found
+
+
+def read(
+    source: Source,
+    version: Version,
+    trust: Trust,
+    local: Iterable[Mapping[str, bytes]] = (),
+    known: frozenset[str] = frozenset(),
+) -> CaseFile:
+    """Read and verify everything of a version.
+
+    Args: `local` are records that wait on this machine to be published; `known` the digests that
+    this machine has seen of this version before, which must still be there.
+    """
+    reader = _Reader(source, version, trust)
+    info = source.info(version)
+    lineage = reader.lineage(info)
+    mine = governance.binding(version, lineage.value, lineage.digest) if lineage else None
+    documents = [
+        (f"record {n}", found.get(evidence.STATEMENT, b""))
+        for n, found in enumerate([*source.records(version, evidence.STATEMENT), *local], 1)
+    ]
+    records = sorted(
+        reader.each(
+            documents, ("verifier",), reader.record(lineage), lambda _, r: digest(canonical(r))
+        ),
+        key=lambda r: str(r.value["created_at"]),
+    )
+    case = CaseFile(
+        version,
+        info,
+        lineage,
+        mine,
+        tuple(r for r in records if lineage and r.value["lineage_digest"] == lineage.digest),
+        _by_time(
+            reader.each(
+                source.documents(version, APPROVALS).items(),
+                ("approver",),
+                reader.bound(Approval, mine),
+            )
+        ),
+        _by_time(
+            reader.each(
+                source.documents(version, WAIVERS).items(),
+                ("approver",),
+                reader.bound(Waiver, mine),
+            )
+        ),
+        _chain(reader, reader.each(source.kept(version.name).items(), MOVERS, reader.move)),
+        _aliases(source, version),
+        (),
+        (),
+    )
+    _whole(reader, case, tuple(records), known)
+    return replace(case, problems=tuple(reader.problems), notes=tuple(reader.notes))
+
+
+def _by_time(found: Iterator[Signed[Any]]) -> tuple[Signed[Any], ...]:
+    return tuple(sorted(found, key=lambda s: str(s.value.created_at)))
+
+
+def _aliases(source: Source, version: Version) -> dict[str, str]:
+    found = {}
+    for stage in STAGED:
+        try:
+            found[stage.alias] = source.resolve(f"models:/{version.name}@{stage.alias}").number
+        except UsageError:
+            continue
+    return found
+
+
+def _chain(reader: _Reader, found: Iterator[Signed[Move]]) -> tuple[Signed[Move], ...]:
+    """Return the moves of a model in the order of their chain; of two that claim one place the
+    earlier one holds, by time and digest, so that every reader decides alike."""
+    waiting: dict[str, list[Signed[Move]]] = {}
+    for move in found:
+        waiting.setdefault(move.value.previous, []).append(move)
+    chain, last = [], ""
+    while branch := waiting.pop(last, None):
+        winner, *losers = sorted(branch, key=lambda m: (m.value.created_at, m.digest))
+        for lost in losers:
+            v = lost.value
+            reader.notes.append(
+                f"move {lost.digest[:12]} of version {v.binding.version} to {v.stage} is void: "
+                f"{winner.digest[:12]} came first"
+            )
+            waiting.pop(lost.digest, None)
+        chain.append(winner)
+        last = winner.digest
+    for previous, rest in waiting.items():
+        for move in rest:
+            reader.wrong(
+                "chain",
+                f"move {move.digest[:12]} of version {move.value.binding.version} follows "
+                f"{previous[:12]}, which is gone from the registry",
+            )
+    return tuple(chain)
+
+
+def _whole(
+    reader: _Reader,
+    case: CaseFile,
+    records: tuple[Signed[Mapping[str, Any]], ...],
+    known: frozenset[str],
+) -> None:
+    """Name what was deleted or changed behind our back."""
+    names = {r.digest for r in records}
+    for record in records:
+        before = record.value.get("previous_record_digest")
+        if before and before not in names:
+            reader.wrong(
+                "chain",
+                f"record {record.digest[:12]} follows {str(before)[:12]}, which is gone",
+            )
+    for gone in sorted(known - reader.present):
+        reader.wrong("chain", f"statement {gone[:12]}, seen here before, is gone")
+    moved = {a.value.record_digest for a in case.approvals}
+    moved |= {m.value.record_digest for m in _own_moves(case)}
+    for gone in sorted(moved - names - {""}):
+        reader.wrong("chain", f"record {gone[:12]}, which an approval or move relied on, is gone")
+    _same_tags(reader, case)
+
+
+def _own_moves(case: CaseFile) -> Iterator[Signed[Move]]:
+    number = case.version.number
+    return (m for m in case.moves if m.value.binding.version == number)
+
+
+def _same_tags(reader: _Reader, case: CaseFile) -> None:
+    """Hold the tags, which anyone can write, against what is signed."""
+    found = case.info.tags
+    if case.lineage:
+        expected = tags(case.lineage.value, case.lineage.digest)
+        for key, value in expected.items():
+            if found.get(key) != value:
+                reader.wrong("tags", f"tag {key} is {found.get(key)!r}, signed is {value!r}")
+    pointer = found.get("harness.record_digest", "")
+    record = next((r for r in case.records if r.digest == pointer), None)
+    if record is None:
+        claims = [k for k in ("outcome", "grade", "cause", "verdict") if f"harness.{k}" in found]
+        if pointer or claims:
+            reader.wrong(
+                "tags",
+                f"the tags claim a verdict (record {pointer[:12] or 'not named'}) "
+                "that no trusted record stands behind",
+            )
+        elif case.records:
+            reader.notes.append("the verdict's tags are absent: harness sync, or they were deleted")
+        return
+    for key in ("outcome", "grade", "cause"):
+        signed = str(record.value.get(key) or "")
+        if found.get(f"harness.{key}", "") != signed:
+            shown = found.get(f"harness.{key}")
+            reader.wrong("tags", f"tag harness.{key} is {shown!r}, signed is {signed!r}")

@@ -1,0 +1,433 @@
+"""`gate`, `approve`, `reject`, `promote`: evidence in, a decision out, and only then a move."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from harness import casefile, comparing, evidence, gating, stages
+from harness.attestations import dsse, governance, keys
+from harness.attestations.governance import Approval, Waiver
+from harness.casefile import CaseFile, Signed
+from harness.errors import RefusedByPolicy, Tampered, UsageError
+from harness.gating import Answer, Asked
+from harness.house import House
+from harness.lineages import check_intact
+from harness.model import Stage
+from harness.policy import Policy, Refusal
+from harness.progress import Progress, Quiet, timed
+from harness.record import digest, plain
+from harness.settings import Settings
+
+SCHEMA = 1
+QUIET = Quiet()
+MADE_BY_VERIFYING = {"no-evidence", "stale", "verifiers", "runs", "error", "unavailable"}
+MEANINGS = {"approved": "approval", "rejected": "rejection"}
+
+
+class Desk:
+    """One version on the desk of one command: registry, trust, policy and the case, read once."""
+
+    def __init__(self, settings: Settings, ref: str, progress: Progress) -> None:
+        self.house = House(settings, progress)
+        self.progress = progress
+        self.registry = self.house.registry()
+        self.version = self.registry.resolve(ref)
+        self.signing = self.house.signing()
+        self.policy: Policy = self.house.policy()
+        self.case = self.read()
+        self._rehashed: tuple[Refusal, ...] | None = None
+
+    def read(self) -> CaseFile:
+        """Read the case as it is now."""
+        return casefile.read(
+            self.registry,
+            self.version,
+            self.signing.trust,
+            evidence.waiting(self.version, self.signing),
+            stages.seen(self.house.home, self.version),
+        )
+
+    def me(self, role: str) -> keys.TrustedKey:
+        """Return our own key as the trust file has it.
+
+        Raises: RefusedByPolicy when it may not act in this role.
+        """
+        keyid, trust = self.signing.key.keyid, self.signing.trust
+        mine = next((k for k in trust.keys if k.keyid == keyid), None)
+        if mine is None:
+            raise RefusedByPolicy(
+                f"our key {keyid[:12]} is not in {trust.where}", "harness keys trust adds it"
+            )
+        if reason := mine.refusal(role, keys.now()):
+            raise RefusedByPolicy(
+                reason, "sign with a key that has this role (HARNESS_SIGNING_KEY)"
+            )
+        return mine
+
+    def evaluate(self, stage: Stage, *, requester: str = "", rollback: bool = False) -> Answer:
+        """Decide, with the registered files read again where the policy asks for it."""
+        asked = Asked(stage, keys.now(), requester, comparing.in_force(), rollback)
+        criteria = self.policy.criteria(self.version.name, stage)
+        more = self.rehash() if criteria.rehash else ()
+        answer = gating.evaluate(self.case, self.policy, asked, more)
+        stages.remember(self.house.home, self.case)
+        return answer
+
+    def rehash(self) -> tuple[Refusal, ...]:
+        """Hold the registered files against the signed manifest, once a command."""
+        if self._rehashed is None:
+            self._rehashed = tuple(self._wrong_files())
+        return self._rehashed
+
+    def _wrong_files(self) -> Iterator[Refusal]:
+        if self.case.lineage is None:
+            return
+        with (
+            timed(self.progress, "re-hash"),
+            tempfile.TemporaryDirectory(dir=_scratch(self.house.home)) as folder,
+        ):
+            root = Path(folder)
+            self.registry.download(self.version, root / "model")
+            self.registry.download_outputs(self.version, root / "other")
+            try:
+                check_intact(root, self.case.lineage.value)
+            except Tampered as error:
+                yield from (Refusal("tampered", reason) for reason in error.reasons)
+
+    def put(self, folder: str, value: Approval | Waiver) -> str:
+        """Sign a statement and store it with the version; return its digest."""
+        assert self.case.lineage is not None, "checked by `bound`"
+        data = dsse.sign(governance.statement(value, self.case.lineage.value), self.signing.key)
+        name = digest(data)
+        documents = {
+            f"{name[:32]}.intoto.json": data,
+            f"{name[:32]}.sigstore.json": dsse.bundle(data),
+        }
+        self.registry.put_documents(self.version, folder, documents, {})
+        return name
+
+    def bound(self) -> governance.Binding:
+        """Return what a statement about this version is bound to.
+
+        Raises: RefusedByPolicy when its lineage is missing or not as it was signed.
+        """
+        if self.case.binding is None:
+            reasons = "; ".join(p.detail for p in self.case.problems)
+            raise RefusedByPolicy(f"{self.version.uri}: {reasons}", "harness check says more")
+        return self.case.binding
+
+
+def _scratch(home: Path) -> Path:
+    folder = home / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def gate(
+    settings: Settings,
+    ref: str,
+    to: str,
+    *,
+    verify: bool = False,
+    allow: tuple[str, ...] = (),
+    reason: str = "",
+    expires: str = "14d",
+    progress: Progress = QUIET,
+) -> dict[str, Any]:
+    """Say whether there is evidence that lets a version have a stage; move nothing."""
+    stage = _stage(to)
+    desk = Desk(settings, ref, progress)
+    if verify and {f.code for f in desk.evaluate(stage).findings} & MADE_BY_VERIFYING:
+        from harness import app
+
+        app.verify(settings, desk.version.uri, progress=progress)
+        desk = Desk(settings, desk.version.uri, progress)
+    for code in allow:
+        _waive(desk, stage, code, reason, expires)
+    if allow:
+        desk.case = desk.read()
+    return _answer(desk, desk.evaluate(stage))
+
+
+def _stage(text: str) -> Stage:
+    for stage in Stage:
+        if text.casefold() == stage.casefold():
+            return stage
+    raise UsageError(f"no stage {text!r}", f"one of: {', '.join(Stage)}")
+
+
+def _waive(desk: Desk, stage: Stage, code: str, reason: str, expires: str) -> None:
+    """Record a signed waiver for one kind of finding, if the policy lets us.
+
+    Raises: UsageError without a reason; RefusedByPolicy when it may not be waived by us.
+    """
+    if not reason.strip():
+        raise UsageError(
+            f"--allow {code}: a waiver needs a reason", "--reason 'why, and the ticket'"
+        )
+    me, now = desk.me("approver"), datetime.now(UTC)
+    waiver = Waiver(
+        desk.bound(),
+        code,
+        stage,
+        me.name,
+        reason.strip(),
+        now.strftime(governance.TIME),
+        (now + _span(expires)).strftime(governance.TIME),
+    )
+    asked = Asked(stage, keys.now())
+    criteria = desk.policy.criteria(desk.version.name, stage)
+    found = desk.evaluate(stage).findings
+    for finding in (f for f in found if f.code == code and not f.waiver):
+        refusal = Refusal(finding.code, finding.detail)
+        if why := gating.unwaivable(desk.case, criteria, asked, waiver, me, refusal):
+            raise RefusedByPolicy(f"--allow {code}: {why}", "the policy says what can be waived")
+        desk.put(casefile.WAIVERS, waiver)
+        return
+    if code not in {f.code for f in found}:
+        raise UsageError(f"--allow {code}: there is no such finding", "harness gate without it")
+
+
+def _span(text: str) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,3})([hdw])", text)
+    if not found:
+        raise UsageError(f"--expires {text!r}: not a time", "write 12h, 14d or 2w")
+    unit = {"h": "hours", "d": "days", "w": "weeks"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
+
+
+def _answer(desk: Desk, answer: Answer, **more: Any) -> dict[str, Any]:
+    """Return an answer as the command line shows it: `stage` is where it stands, `to` the aim."""
+    deciding, last = answer.deciding, gating.entry(desk.case, desk.version.number)
+    stands = gating.stage_of(desk.case, desk.version.number)
+    return {
+        "schema": SCHEMA,
+        "model": desk.version.name,
+        "version": desk.version.number,
+        "stage": stands,
+        "to": answer.asked,
+        "meets": answer.meets,
+        "exit_code": answer.exit_code,
+        "findings": [
+            {"code": f.code, "detail": f.detail, "waived": f.waiver} for f in answer.findings
+        ],
+        "record_digest": deciding.digest if deciding else "",
+        "outcome": deciding.value["outcome"] if deciding else "",
+        "grade": deciding.value["grade"] if deciding else None,
+        "verified_at": deciding.value["created_at"] if deciding else "",
+        "approvals": [_approval(s) for s in answer.approvals],
+        "policy": {"uri": desk.policy.uri, "digest": desk.policy.digest},
+        "criteria": plain(answer.criteria),
+        "rehashed": answer.criteria.rehash,
+        "since": last.value.created_at if last else "",
+        "way_back": _way_back(desk, stands) if not answer.meets else "",
+        "notes": list(answer.notes),
+        **more,
+    }
+
+
+def _approval(signed: Signed[Approval]) -> dict[str, Any]:
+    found = signed.value
+    return {
+        "printed_name": found.printed_name,
+        "identity": signed.key.identity,
+        "meaning": found.meaning,
+        "reason": found.reason,
+        "created_at": found.created_at,
+        "keyid": signed.key.keyid,
+        "digest": signed.digest,
+    }
+
+
+def _way_back(desk: Desk, stands: Stage) -> str:
+    """Return what to do when a version that stands at a stage lost its verdict."""
+    if stands != Stage.PRODUCTION:
+        return ""
+    name = desk.version.name
+    if not _archived(desk):
+        return "no earlier version was in Production: retire it, or verify it again"
+    return f"harness promote models:/{name}@production --to Production --rollback --reason …"
+
+
+def _archived(desk: Desk) -> list[str]:
+    """Return the versions that held Production before, the last one first."""
+    found: list[str] = []
+    for move in reversed(desk.case.moves):
+        number = move.value.binding.version
+        archived = gating.stage_of(desk.case, number) == Stage.ARCHIVED
+        if move.value.stage == Stage.PRODUCTION and archived and number not in found:
+            found.append(number)
+    return found
+
+
+def approve(
+    settings: Settings,
+    ref: str,
+    to: str,
+    *,
+    reason: str,
+    decision: str = "approved",
+    progress: Progress = QUIET,
+) -> dict[str, Any]:
+    """Sign a person's yes or no for a stage, bound to this version and its deciding record."""
+    stage = _stage(to)
+    if stage not in {Stage.STAGING, Stage.PRODUCTION}:
+        raise UsageError(f"nothing is approved for {stage}", "one of: Staging, Production")
+    if not reason.strip():
+        raise UsageError("an approval needs its reason", "--reason 'what was reviewed'")
+    desk = Desk(settings, ref, progress)
+    me, mine = desk.me("approver"), desk.bound()
+    before = desk.evaluate(stage)
+    if decision == "approved" and before.deciding is None:
+        raise RefusedByPolicy(
+            f"{desk.version.uri} has no verdict to rely on", f"harness verify {desk.version.uri}"
+        )
+    if desk.case.problems and decision == "approved":
+        reasons = "; ".join(p.detail for p in desk.case.problems)
+        raise RefusedByPolicy(f"{desk.version.uri}: {reasons}", "harness gate names everything")
+    made = Approval(
+        mine,
+        decision,
+        stage,
+        before.deciding.digest if before.deciding else "",
+        desk.policy.digest,
+        me.name,
+        reason.strip(),
+        MEANINGS[decision],
+        keys.now(),
+    )
+    name = desk.put(casefile.APPROVALS, made)
+    desk.case = desk.read()
+    after = desk.evaluate(stage)
+    return {
+        **_answer(desk, after),
+        "decision": decision,
+        "printed_name": me.name,
+        "digest": name,
+        "counts": any(s.digest == name for s in after.approvals),
+        "exit_code": 0,
+    }
+
+
+def promote(
+    settings: Settings,
+    ref: str,
+    to: str,
+    *,
+    rollback: bool = False,
+    break_glass: bool = False,
+    reason: str = "",
+    progress: Progress = QUIET,
+) -> dict[str, Any]:
+    """Move a version to a stage, once the gate is open; the version before it is archived."""
+    stage = _stage(to)
+    if stage == Stage.DEVELOPMENT:
+        raise UsageError(
+            "nothing is promoted to Development", "one of: Staging, Production, Archived"
+        )
+    if (break_glass or rollback) and not reason.strip():
+        raise UsageError("this needs its reason", "--reason 'why, and the ticket'")
+    desk = Desk(settings, ref, progress)
+    with stages.alone(desk.house.home, desk.version.name):
+        desk.case = desk.read()
+        if rollback:
+            return _roll_back(settings, desk, stage, reason, progress)
+        if stage == Stage.ARCHIVED:
+            return _move(desk, "archive", stage, _nothing(desk, stage), reason)
+        return _promote(desk, stage, break_glass, reason)
+
+
+def _promote(desk: Desk, stage: Stage, break_glass: bool, reason: str) -> dict[str, Any]:
+    me = _mover(desk)
+    answer = desk.evaluate(stage, requester=me.person)
+    if break_glass and not answer.meets:
+        return _broken_glass(desk, stage, answer, reason)
+    if not answer.meets and not _finishes(desk, stage, answer):
+        return _answer(desk, answer, moved=False)
+    return _move(desk, "promote", stage, answer, reason)
+
+
+def _finishes(desk: Desk, stage: Stage, answer: Answer) -> bool:
+    """Return whether all that is wrong is that alias or tags did not follow a signed move."""
+    stands = gating.stage_of(desk.case, desk.version.number) == stage
+    return (
+        stands
+        and {f.code for f in answer.findings if not f.waiver} <= {"alias", "tags"}
+        and all("harness.stage" in f.detail for f in answer.findings if f.code == "tags")
+    )
+
+
+def _mover(desk: Desk) -> keys.TrustedKey:
+    try:
+        return desk.me("verifier")
+    except RefusedByPolicy:
+        return desk.me("approver")
+
+
+def _broken_glass(desk: Desk, stage: Stage, answer: Answer, reason: str) -> dict[str, Any]:
+    """Move although the gate is shut: an approver's key, a reason, and it stays visible.
+
+    Nobody can break the glass for files or a lineage that are not what was signed.
+    """
+    desk.me("approver")
+    desk.bound()
+    never = {"tampered", "signature", "chain", "lineage-missing"}
+    if blocked := [f for f in answer.findings if f.code in never]:
+        raise RefusedByPolicy(
+            f"no emergency lets this through: {blocked[0].detail}", "restore what was signed"
+        )
+    desk.progress.note(f"BREAK-GLASS: {desk.version.uri} to {stage} against the gate: {reason}")
+    return _move(desk, "break-glass", stage, answer, reason)
+
+
+def _nothing(desk: Desk, stage: Stage) -> Answer:
+    return gating.evaluate(desk.case, desk.policy, Asked(stage, keys.now()))
+
+
+def _move(desk: Desk, kind: str, stage: Stage, answer: Answer, reason: str) -> dict[str, Any]:
+    desk.bound()
+    relied = [s.digest for s in answer.approvals]
+    relied += [f.waiver for f in answer.findings if f.waiver]
+    step = stages.Step(
+        kind,
+        stage,
+        answer.deciding.digest if answer.deciding else "",
+        desk.policy.digest,
+        tuple(dict.fromkeys(relied)),
+        _mover(desk).name,
+        reason.strip() or f"{kind} by harness",
+    )
+    made = stages.take(desk.registry, desk.case, step, desk.signing.key, desk.signing.trust)
+    desk.case = desk.read()
+    stages.remember(desk.house.home, desk.case)
+    return {
+        **_answer(desk, answer, moved=made is not None),
+        "kind": kind,
+        "replaced": made.value.replaces if made else "",
+        "exit_code": 0,
+    }
+
+
+def _roll_back(
+    settings: Settings, desk: Desk, stage: Stage, reason: str, progress: Progress
+) -> dict[str, Any]:
+    """Go back to the last archived version that was in this stage and is still good."""
+    if stage != Stage.PRODUCTION:
+        raise UsageError("a rollback is to Production", "--to Production")
+    _mover(desk)
+    refused = []
+    for number in _archived(desk):
+        back = Desk(settings, f"models:/{desk.version.name}/{number}", progress)
+        answer = back.evaluate(stage, rollback=True)
+        if answer.meets:
+            return _move(back, "rollback", stage, answer, reason)
+        refused.append(f"version {number}: {answer.findings[0].detail}")
+    raise RefusedByPolicy(
+        "; ".join(refused) or f"no earlier version of {desk.version.name} was in Production",
+        "promote another version, or --break-glass by an approver",
+    )
