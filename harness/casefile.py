@@ -232,25 +232,30 @@ def read(
         tuple(r for r in records if lineage and r.value["lineage_digest"] == lineage.digest),
         _by_time(
             reader.each(
-                source.documents(version, APPROVALS).items(),
+                _statements(source.documents(version, APPROVALS)),
                 ("approver",),
                 reader.bound(Approval, mine),
             )
         ),
         _by_time(
             reader.each(
-                source.documents(version, WAIVERS).items(),
+                _statements(source.documents(version, WAIVERS)),
                 ("approver",),
                 reader.bound(Waiver, mine),
             )
         ),
-        _chain(reader, reader.each(source.kept(version.name).items(), MOVERS, reader.move)),
+        _chain(reader, reader.each(_statements(source.kept(version.name)), MOVERS, reader.move)),
         _aliases(source, version),
         (),
         (),
     )
     _whole(reader, case, tuple(records), known)
     return replace(case, problems=tuple(reader.problems), notes=tuple(reader.notes))
+
+
+def _statements(documents: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    # Beside each statement lies its bundle for other people's tools.
+    return ((name, data) for name, data in documents.items() if name.endswith(".intoto.json"))
 
 
 def _by_time(found: Iterator[Signed[Any]]) -> tuple[Signed[Any], ...]:
