@@ -87,7 +87,7 @@ class House:
 
     def signing(self) -> Signing:
         """Return our key, made on first use, and whom we trust."""
-        key = keys.local(self.home, self.progress.note)
+        key = keys.local(self.home, self.progress.note, self.settings.key)
         return Signing(key, keys.read_trust(self.trust_file()), self.home / "records")
 
     def trust_file(self) -> Path:

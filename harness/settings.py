@@ -21,8 +21,9 @@ _ENVIRONMENT = {
     "trust": ("HARNESS_TRUST",),
     "base": ("HARNESS_BASE",),
     "output_dir": ("HARNESS_OUTPUT_DIR",),
+    "key": ("HARNESS_KEY_FILE",),
 }
-_PATHS = {"home", "policy", "trust", "output_dir"}
+_PATHS = {"home", "policy", "trust", "output_dir", "key"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Settings:
     `registry` is an MLflow URI, `home` the folder of state and caches, `runtime` empty for the
     first that can be used here, `policy` and `trust` None for the built-in ones, `base` the
     operator's base image, `sources` permitted addresses by remote name or URL prefix, `adapters`
-    the third-party adapters that may be loaded.
+    the third-party adapters that may be loaded, `key` a private key file to sign with instead of
+    this machine's own.
     """
 
     registry: str
@@ -45,6 +47,7 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
     adapters: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+    key: Path | None = None
 
     def origin(self, name: str) -> str:
         """Return where a value comes from: a flag, a variable, a file, or the default."""
@@ -97,6 +100,7 @@ def _settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings
         dict(values.get("sources", {})),
         tuple(values.get("adapters", ())),
         dict(origins),
+        path("key"),
     )
 
 

@@ -66,10 +66,15 @@ def verify(data: bytes, trust: Trust, role: str) -> tuple[dict[str, Any], Truste
 
 def signed_at(statement: dict[str, Any]) -> str:
     """Return the UTC time that the signer claims: any of the predicates' time fields."""
-    predicate = statement.get("predicate", {})
-    run = predicate.get("runDetails", {}).get("metadata", {})
+    predicate = _member(statement, "predicate")
+    run = _member(_member(predicate, "runDetails"), "metadata")
     found = predicate.get("timeVerified") or run.get("finishedOn") or predicate.get("created_at")
     return str(found or "")
+
+
+def _member(value: dict[str, Any], name: str) -> dict[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _parse(data: bytes) -> Envelope:

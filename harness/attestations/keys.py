@@ -1,28 +1,50 @@
-"""Signing keys on disk or in the environment, and the operator's file of trusted keys."""
+"""Signing keys on disk or in the environment; whom we trust is in the trust file beside."""
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from cryptography.hazmat.primitives.serialization import (
-    load_pem_private_key,
-    load_pem_public_key,
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from securesystemslib.signer import CryptoSigner
+
+from harness.attestations.trust import (
+    ROLES,
+    Trust,
+    TrustedKey,
+    accepted,
+    add,
+    alone,
+    now,
+    public_pem,
+    read_trust,
 )
-from securesystemslib.signer import CryptoSigner, SSlibKey
-
 from harness.errors import UsageError
 from harness.files import write_atomic
 
-ROLES = ("recorder", "verifier", "approver", "policy")
 ENVIRONMENT = "HARNESS_SIGNING_KEY"
 LOCAL = "local"
+ALGORITHMS = ("ed25519", "ecdsa")
+__all__ = [
+    "ALGORITHMS",
+    "ENVIRONMENT",
+    "LOCAL",
+    "PrivateKey",
+    "ROLES",
+    "Trust",
+    "TrustedKey",
+    "UsageError",
+    "add",
+    "create",
+    "load",
+    "local",
+    "now",
+    "public_pem",
+    "read_trust",
+]
 
 
 @dataclass(frozen=True)
@@ -34,59 +56,24 @@ class PrivateKey:
     where: str
 
 
-@dataclass(frozen=True)
-class TrustedKey:
-    """A public key, what it may do, from when to when (UTC, ISO 8601), and the printed name."""
-
-    keyid: str
-    public: SSlibKey
-    name: str
-    roles: tuple[str, ...]
-    not_before: str = ""
-    not_after: str = ""
-    revoked_at: str = ""
-
-    def refusal(self, role: str, when: str) -> str:
-        """Return why this key may not act in `role` at `when`; empty when it may."""
-        short = self.keyid[:12]
-        if role not in self.roles:
-            return f"key {short} ({self.name}) may not act as {role}"
-        if self.revoked_at:
-            return f"key {short} ({self.name}) was revoked at {self.revoked_at}"
-        if not when:
-            return f"key {short} ({self.name}) signed without a time"
-        if self.not_before and when < self.not_before:
-            return f"key {short} ({self.name}) is valid only from {self.not_before}"
-        if self.not_after and when > self.not_after:
-            return f"key {short} ({self.name}) expired at {self.not_after}"
-        return ""
-
-
-@dataclass(frozen=True)
-class Trust:
-    """The trusted keys and where they were read."""
-
-    keys: tuple[TrustedKey, ...]
-    where: str
-
-
-def now() -> str:
-    """Return the current UTC time as RFC 3339, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def create(path: Path, algorithm: str = "ed25519") -> PrivateKey:
-    """Make a key file with mode 0600; an existing one is never overwritten.
+    """Make a key file with mode 0600 (PKCS8 PEM); an existing one is never overwritten.
 
     Raises: UsageError when the file exists or the algorithm is not known.
     """
     makers = {"ed25519": CryptoSigner.generate_ed25519, "ecdsa": CryptoSigner.generate_ecdsa}
     if algorithm not in makers:
         raise UsageError(f"unknown key algorithm {algorithm!r}", f"one of: {', '.join(makers)}")
-    if path.exists():
-        raise UsageError(f"{path}: exists already", "choose another name")
     signer = makers[algorithm]()
-    write_atomic(path, signer.private_bytes, mode=0o600)
+    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
+    write_atomic(staged, signer.private_bytes, mode=0o600)
+    try:
+        # A link is refused where the name is taken, unlike a rename.
+        os.link(staged, path)
+    except FileExistsError:
+        raise UsageError(f"{path}: exists already", "choose another name") from None
+    finally:
+        staged.unlink()
     return PrivateKey(signer.public_key.keyid, signer, str(path))
 
 
@@ -95,74 +82,66 @@ def load(pem: bytes, where: str) -> PrivateKey:
 
     Raises: UsageError when it is none, or of a kind other than Ed25519 or ECDSA P-256.
     """
+    # No text of an error below is shown: it may quote what was read.
     try:
-        signer = CryptoSigner(load_pem_private_key(pem, None))
-    except Exception as error:
-        raise UsageError(f"{where}: not a private key: {error}", "harness keys new") from None
+        key = load_pem_private_key(pem, None)
+    except TypeError:
+        raise UsageError(
+            f"{where}: the key is encrypted, and nobody is there to ask for its passphrase",
+            "decrypt it into a file of mode 0600 (openssl pkey), or harness keys new",
+        ) from None
+    except Exception:
+        raise UsageError(f"{where}: not a private key in PEM", "harness keys new") from None
+    try:
+        accepted(key.public_key())
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}", "harness keys new") from None
+    signer = CryptoSigner(key)
     return PrivateKey(signer.public_key.keyid, signer, where)
 
 
-def local(home: Path, progress_note: Any = None) -> PrivateKey:
-    """Return the signing key: from the environment, else this machine's own, made on first use.
+def load_file(path: Path) -> PrivateKey:
+    """Read a private key file that nobody else can read.
 
-    A key made here is trusted here as recorder and verifier, and `progress_note` is told so.
+    Raises: UsageError when it is absent, open to others, or no key.
+    """
+    try:
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise UsageError(f"{path}: others can read this key", f"chmod 600 {path}")
+            pem = file.read(1 << 16)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "name a private key in PEM") from None
+    return load(pem, str(path))
+
+
+def present(home: Path, file: Path | None = None) -> PrivateKey | None:
+    """Return the key that this machine signs with; None where it has none yet.
+
+    It is the one in the environment, else the file that the settings name, else our own.
     """
     if pem := os.environ.get(ENVIRONMENT):
         return load(pem.encode(), f"${ENVIRONMENT}")
-    path = home / "keys" / f"{LOCAL}.pem"
-    if path.exists():
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise UsageError(f"{path}: others can read this key", f"chmod 600 {path}")
-        return load(path.read_bytes(), str(path))
-    key = create(path)
-    add(home / "trust.toml", key.signer.public_key, "local key of this machine", ROLES[:2])
-    if progress_note:
-        progress_note(f"made a signing key for this machine: {path}")
-    return key
+    path = file or home / "keys" / f"{LOCAL}.pem"
+    return load_file(path) if file or path.exists() else None
 
 
-def read_trust(path: Path) -> Trust:
-    """Read the trust file; an absent one trusts nobody.
+def local(
+    home: Path, note: Callable[[str], None] | None = None, file: Path | None = None
+) -> PrivateKey:
+    """Return the key that this machine signs with; its own is made on first use.
 
-    Raises: UsageError naming the file and the key that is wrong.
+    A key made here is trusted here as recorder and verifier, and `note` is told so.
     """
-    if not path.exists():
-        return Trust((), str(path))
-    try:
-        entries = tomllib.loads(path.read_text())["key"]
-        return Trust(tuple(_entry(e) for e in entries), str(path))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path}: not a trust file: {error}", "correct the entry") from None
-
-
-def _entry(entry: dict[str, Any]) -> TrustedKey:
-    public = SSlibKey.from_crypto(load_pem_public_key(entry["public"].encode()))
-    unknown = set(entry["roles"]) - set(ROLES)
-    if unknown or public.keyid != entry["id"]:
-        raise ValueError(f"key {entry['id']}: {unknown or 'id and public key do not fit'}")
-    times = (str(entry.get(k, "")) for k in ("not_before", "not_after", "revoked_at"))
-    return TrustedKey(public.keyid, public, entry["name"], tuple(entry["roles"]), *times)
-
-
-def add(path: Path, public: SSlibKey, name: str, roles: tuple[str, ...], **times: str) -> None:
-    """Append a key to the trust file."""
-    fields = {
-        "id": public.keyid,
-        "name": name,
-        "roles": list(roles),
-        "not_before": times.get("not_before") or now(),
-        **{k: v for k, v in times.items() if v and k != "not_before"},
-        "public": public.keyval["public"] if "BEGIN" in public.keyval["public"] else _pem(public),
-    }
-    # A JSON string or list of strings is also a TOML one.
-    lines = [f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in fields.items()]
-    before = path.read_text() if path.exists() else "# Which key may do what, from when to when.\n"
-    write_atomic(path, (before + "\n[[key]]\n" + "\n".join(lines) + "\n").encode())
-
-
-def _pem(public: SSlibKey) -> str:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public.keyval["public"]))
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    if (key := present(home, file)) is not None:
+        return key
+    path = home / "keys" / f"{LOCAL}.pem"
+    with alone(path):
+        if path.exists():  # made meanwhile by another command
+            return load_file(path)
+        key = create(path)
+        name = "local key of this machine"
+        add(home / "trust.toml", key.signer.public_key, name, ROLES[:2], identity=LOCAL)
+    if note:
+        note(f"made a signing key for this machine: {path}")
+    return key

@@ -27,7 +27,7 @@ COMMANDS = {
     "report": ("reading", "Render a record again, in any format."),
     "history": ("reading", "Verdicts over time."),
     "sync": ("reading", "Publish what could not be published."),
-    "keys": ("reading", "Signing keys and whom we trust."),
+    "keys": ("keys", "Signing keys and whom we trust."),
 }
 
 

@@ -1,4 +1,4 @@
-"""`report`, `history`, `sync`, `keys`."""
+"""`report`, `history`, `sync`."""
 
 from __future__ import annotations
 
@@ -73,29 +73,5 @@ def sync(settings: Settings, progress: Progress, as_json: bool) -> int:
         lines = [f"published {name}" for name in answer["published"]]
         lines += [f"waits: {f['what']}: {f['why']}" for f in answer["failed"]]
         return "\n".join(lines) or "nothing waits"
-
-    return print_answer(answer, as_json, text)
-
-
-@click.group()
-def keys() -> None:
-    """Signing keys, and whom this machine trusts."""
-
-
-@keys.command("list")
-@common
-def keys_list(settings: Settings, progress: Progress, as_json: bool) -> int:
-    """List the trusted keys: what each may do, from when to when."""
-    from harness import trusting
-
-    answer = trusting.listed(settings)
-
-    def text() -> str:
-        rows = [
-            f"{k['keyid'][:12]}  {k['name']}  {', '.join(k['roles'])}  from {k['not_before']}"
-            + (f"  revoked {k['revoked_at']}" if k["revoked_at"] else "")
-            for k in answer["keys"]
-        ]
-        return "\n".join(rows) or f"{answer['trust']}: trusts nobody yet"
 
     return print_answer(answer, as_json, text)
