@@ -218,11 +218,10 @@ def read(
         (f"record {n}", found.get(evidence.STATEMENT, b""))
         for n, found in enumerate([*source.records(version, evidence.STATEMENT), *local], 1)
     ]
-    records = sorted(
+    records = _in_order(
         reader.each(
             documents, ("verifier",), reader.record(lineage), lambda _, r: digest(canonical(r))
-        ),
-        key=lambda r: str(r.value["created_at"]),
+        )
     )
     case = CaseFile(
         version,
@@ -251,6 +250,20 @@ def read(
     )
     _whole(reader, case, tuple(records), known)
     return replace(case, problems=tuple(reader.problems), notes=tuple(reader.notes))
+
+
+def _in_order(found: Iterator[Signed[Mapping[str, Any]]]) -> list[Signed[Mapping[str, Any]]]:
+    """Return records by time; within one second, each after the one that it follows."""
+    records = {r.digest: r for r in found}
+
+    def depth(record: Signed[Mapping[str, Any]]) -> int:
+        count, before = 0, record
+        # Digests cannot form a circle; the bound is for records that only claim to.
+        while (name := before.value["previous_record_digest"]) in records and count < len(records):
+            before, count = records[name], count + 1
+        return count
+
+    return sorted(records.values(), key=lambda r: (str(r.value["created_at"]), depth(r), r.digest))
 
 
 def _statements(documents: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness import code, data, policy, policyfile, registries, reporters, runtimes
-from harness.attestations import keys
+from harness.attestations import files, keys
+from harness.attestations.dsse import BadEvidence
 from harness.errors import UsageError
 from harness.evidence import Signing
 from harness.executor import Parts
@@ -76,14 +77,35 @@ class House:
         return self.policy().base.sandbox == "required"
 
     def policy(self) -> policy.Policy:
-        """Return the operator's policy, else the built-in one."""
+        """Return the operator's policy, else the built-in one.
+
+        Raises: BadEvidence when the trust file names who signs policies, and none of them did.
+        """
         path = self.settings.policy
+        trust = keys.read_trust(self.trust_file())
+        signed = any("policy" in key.roles for key in trust.keys)
         if path is None:
+            if signed:
+                raise BadEvidence(
+                    f"{trust.where} names who signs the policy, and no policy is configured",
+                    "name the signed policy.toml: HARNESS_POLICY or --policy",
+                )
             return policyfile.built_in()
         try:
-            return policyfile.parse(path.read_text(), str(path))
+            content = path.read_bytes()
+            if signed:
+                files.verify_file(content, self._signature(path), trust)
+            return policyfile.parse(content.decode(), str(path))
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", "name a policy.toml") from None
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path}: not UTF-8: {error}", "save it as UTF-8") from None
+
+    def _signature(self, path: Path) -> bytes:
+        beside = path.with_name(f"{path.name}.intoto.json")
+        if not beside.is_file():
+            raise BadEvidence(f"{path}: not signed", f"harness keys sign {path}")
+        return beside.read_bytes()
 
     def signing(self) -> Signing:
         """Return our key, made on first use, and whom we trust."""

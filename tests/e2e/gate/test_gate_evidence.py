@@ -154,3 +154,24 @@ def test_the_record_is_named_in_full(bank, gate):
     answer = gate(version)[2]
     assert answer["record_digest"] == name
     assert len(name) == len(digest(b""))
+
+
+def test_a_policy_has_to_be_signed_where_the_trust_file_names_who_signs_it(bank, gate, run):
+    version = bank.version()
+    bank.judged(version)
+    path = bank.policy(STRICT + 'max_age = "2d"')
+    text = bank.trust_file.read_text().replace('["approver"]', '["approver", "policy"]', 1)
+    bank.trust_file.write_text(text)
+    ask = ("gate", version.uri, "--to", "Staging")
+    code, _, err = run("vera", *ask)
+    assert (code, "not signed" in err) == (5, True)
+    assert run("vera", "keys", "sign", path)[0] == 5 or run("vera", *ask)[0] == 5
+    path.with_name("policy.toml.intoto.json").unlink(missing_ok=True)
+    assert run("ada", "keys", "sign", path)[0] == 0
+    assert gate(version)[0] == 0
+    path.write_text(path.read_text() + "# one more byte\n")
+    code, _, err = run("vera", *ask)
+    assert (code, "not the one that was signed" in err) == (5, True)
+    path.unlink()
+    code, _, err = run("vera", *ask)
+    assert code != 0
