@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from harness import files
 from harness.comparators import family
+from harness.comparators.units import Unit, units
 from harness.executor import locate
 from harness.model import Comparison, Difference, FileEntry, Role, Status, Tolerance
 from harness.recipe import Recipe
 
+Files = dict[str, FileEntry]
 COMPARED = {Role.MODEL, Role.METRICS, Role.CHECKPOINT}
 
 
@@ -37,9 +40,28 @@ class Comparer:
         """Compare every output that either side has, models first."""
         a = {f.path: f for f in left_outputs if f.role in COMPARED}
         b = {f.path: f for f in right_outputs if f.role in COMPARED}
-        order = sorted(a.keys() | b.keys(), key=lambda p: (list(Role).index((a | b)[p].role), p))
-        pairs = ((a.get(p), b.get(p)) for p in order)
-        return tuple(c for x, y in pairs if (c := self._one(left, x, right, y)))
+        same = {p for p in a.keys() & b.keys() if a[p].sha256 == b[p].sha256}
+        together = [u for u in units(a, b) if u.left != u.right or not same.issuperset(u.left)]
+        found = [self._unit(unit, left, a, right, b) for unit in together]
+        a = {p: f for p, f in a.items() if not any(p in u.left for u in together)}
+        b = {p: f for p, f in b.items() if not any(p in u.right for u in together)}
+        pairs = ((a.get(p), b.get(p)) for p in a.keys() | b.keys())
+        found += [c for x, y in pairs if (c := self._one(left, x, right, y))]
+        return tuple(sorted(found, key=lambda c: (list(Role).index(c.role), c.path)))
+
+    def _unit(self, unit: Unit, left: Path, a: Files, right: Path, b: Files) -> Comparison:
+        """Compare files that belong together; several of them have the digest of their digests."""
+        first = a[unit.left[0]]
+        node = family.compare_unit(
+            unit,
+            lambda path: locate(left, a[path]),
+            lambda path: locate(right, b[path]),
+            tolerance=self._tolerance(first),
+            seed=self._recipe.profile.seed,
+            probe=self._probe,
+        )
+        sides = [a[p] for p in unit.left], [b[p] for p in unit.right]
+        return Comparison(unit.name, first.role, _digest(sides[0]), _digest(sides[1]), node)
 
     def _one(
         self, left: Path, a: FileEntry | None, right: Path, b: FileEntry | None
@@ -70,6 +92,13 @@ class Comparer:
             if output.role == entry.role and files.matches(entry.path, output.path):
                 return output.tolerance
         return Tolerance()
+
+
+def _digest(entries: list[FileEntry]) -> str:
+    if len(entries) == 1:
+        return entries[0].sha256
+    lines = "".join(f"{e.sha256}  {e.path}\n" for e in entries)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def in_force() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ TABLE: dict[str, str] = {
     "hdf5": "harness.comparators.hdf5:Hdf5Comparator",
     "gguf": "harness.comparators.gguf:GgufComparator",
     "msgpack": "harness.comparators.msgpack:MsgpackComparator",
+    "orbax-metadata": "harness.comparators.orbax:OrbaxMetadataComparator",
     "saved-model": "harness.comparators.saved_model:SavedModelComparator",
     "tf-fingerprint": "harness.comparators.saved_model:FingerprintComparator",
     "tf-index": "harness.comparators.tensorflow:BundleIndexComparator",

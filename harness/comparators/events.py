@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from harness.comparators.tensor import Tensor
 
 TIME = "the time of day of each event"
 WRITER = "which writer made the file"
+# time and host (which may hold dots), then mostly pid and number, then what a writer likes
+EVENT_FILE = re.compile(r"(.*tfevents)\.\d{9,}\..*?(?:\.\d+\.\d+(\D.*)?)?")
 
 
 class EventsComparator(DocumentComparator):
@@ -93,3 +96,14 @@ def _scalar(tensor: Message | None) -> float | None:
     if not found.size:
         found = tensor.fixed(4, kind)
     return float(found[0]) if found.size == 1 else None
+
+
+def pairing_key(path: str) -> str:
+    """Return the path of an event file without what names the run that wrote it.
+
+    `events.out.tfevents.<time>.<host>.<pid>.<number>[.v2]`: time, host and process are dropped;
+    what a writer puts behind them as a suffix of its own stays.
+    """
+    folder, slash, name = path.rpartition("/")
+    found = EVENT_FILE.fullmatch(name)
+    return f"{folder}{slash}{found[1]}{found[2] or ''}" if found else path

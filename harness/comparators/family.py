@@ -14,6 +14,8 @@ from typing import Any
 from harness import comparators
 from harness.comparators.base import Bounds, CannotCompare, Comparator, Context, Sniff
 from harness.comparators.bytewise import describe, same_bytes
+from harness.comparators.units import IN_FORCE, Unit, units
+from harness.comparators.units import compare as compare_as_one
 from harness.errors import HarnessError, UsageError
 from harness.model import Difference, Status, Tolerance
 from harness.tables import load
@@ -42,7 +44,7 @@ def table() -> tuple[Comparator, ...]:
 
 def comparators_in_force() -> tuple[tuple[str, int], ...]:
     """Return id and version of every comparator, as the signed record lists them."""
-    return (("bytes", 1), *((c.id, c.version) for c in table()))
+    return (("bytes", 1), *((c.id, c.version) for c in table()), *IN_FORCE)
 
 
 def compare(
@@ -71,6 +73,26 @@ def compare(
         return _identical(name, recorded.stat().st_size)
     context = Context(tolerance, bounds or Bounds(), seed, 0, probe)
     return _compare(recorded, reproduced, name, context)
+
+
+def compare_unit(
+    unit: Unit,
+    left: Callable[[str], Path],
+    right: Callable[[str], Path],
+    *,
+    tolerance: Tolerance | None = None,
+    seed: int = 0,
+    probe: Path | None = None,
+) -> Difference:
+    """Compare files that belong together; `left` and `right` say where a path of a side lies."""
+    context = Context(tolerance or Tolerance(), Bounds(), seed, 0, probe)
+    below = replace(context, depth=1)
+    context = replace(context, compare=lambda x, y, n: _compare(x, y, n, below))
+    try:
+        return compare_as_one(unit, left, right, context)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        return Difference(unit.name, Status.UNCOMPARABLE, BYTES, reason)
 
 
 def _compare(a: Path, b: Path, name: str, context: Context) -> Difference:
@@ -129,8 +151,14 @@ def _sniff(path: Path) -> Sniff:
 
 def _folder(a: Path, b: Path, name: str, context: Context) -> Difference:
     left, right = set(_members(a)), set(_members(b))
+    together = units(left, right)
+    left -= {path for unit in together for path in unit.left}
+    right -= {path for unit in together for path in unit.right}
     names = sorted(left | right)
-    children = tuple(_children(a, b, names[: context.bounds.entries], left, right, context))
+    children = (
+        *(compare_as_one(unit, a.joinpath, b.joinpath, context) for unit in together),
+        *_children(a, b, names[: context.bounds.entries], left, right, context),
+    )
     found = assemble(name, children, "folder@1", max(0, len(names) - context.bounds.entries))
     return _bounded(found, context.bounds.nodes)
 
