@@ -13,7 +13,7 @@ from harness.evidence import Finished, Signing
 from harness.executor import data_plan
 from harness.house import House
 from harness.lineages import read_lineage
-from harness.model import CodeRef, Decision, Lineage, Profile, Status, Version
+from harness.model import CodeRef, Decision, Lineage, Profile, Stage, Status, Version
 from harness.pipeline import Line, Options
 from harness.progress import Progress, Quiet, timed
 from harness.record import canonical, digest, parse_record, plain
@@ -307,10 +307,13 @@ def report(
     house = House(settings, QUIET)
     found = _find_record(house, record)
     folder = (output_dir or settings.output_dir) / str(found.record["id"])
-    paths, texts = {}, {}
+    paths, texts, shown = {}, {}, plain(found.decision)
+    age = house.policy().criteria(str(found.record["model"]), Stage.DEVELOPMENT).max_age
+    if age is not None:
+        shown["max_age"] = age
     for name in formats:
         reporter = house.load(reporters, name)()
-        text = reporter.render(found.record, plain(found.decision))
+        text = reporter.render(found.record, shown)
         path = folder / f"report{reporter.suffix}"
         write_atomic(path, text.encode())
         paths[name], texts[name] = str(path), text

@@ -73,6 +73,7 @@ def run(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except HarnessError as error:
         click.echo(f"error: {error}", err=True)
+        _annotate(error)
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -94,6 +95,12 @@ def run(arguments: list[str]) -> int:
         return 4
     except Exception as error:
         return _our_bug(error, "--verbose" in arguments or "-v" in arguments)
+
+
+def _annotate(error: HarnessError) -> None:
+    from harness.cli.ci import failed
+
+    failed(str(error), error.exit_code)
 
 
 def _our_bug(error: Exception, verbose: bool) -> int:

@@ -1,4 +1,4 @@
-"""What a CI service is told beside stdout: a step summary, outputs, one annotation."""
+"""What a CI service is told beside stdout: a step summary, outputs, JUnit, one annotation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+JUNIT = "HARNESS_JUNIT"
 _MESSAGE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_MESSAGE, ":": "%3A", ",": "%2C"}
 
@@ -22,31 +23,89 @@ def escaped(text: str, table: Mapping[str, str] = _PROPERTY) -> str:
 
 
 def annotate(answer: Mapping[str, Any]) -> None:
-    """Write the step summary and outputs where the service asks for them, and one annotation."""
+    """Write the files that the service asks for, and one annotation.
+
+    `answer` is what `verify`, `gate` or `check` answered.
+    """
     try:
         _files(answer)
     except OSError as error:
-        # A verdict was reached: no summary file of the service may take its exit code away.
+        # A verdict was reached: no file of the service may take its exit code away.
         click.echo(f"note: no summary for the CI service: {error}", err=True)
-    _annotation(answer)
+    if os.environ.get("GITHUB_ACTIONS"):
+        _annotation(answer)
+
+
+def failed(message: str, exit_code: int) -> None:
+    """Annotate an end without any answer, such as a registry that cannot be reached."""
+    if os.environ.get("GITHUB_ACTIONS"):
+        _say("error", f"harness: exit code {exit_code}, no verdict", message)
 
 
 def _files(answer: Mapping[str, Any]) -> None:
-    record = answer["record"]
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+    summary, output = (os.environ.get(n) for n in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"))
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(_markdown(answer))
+    if output:
+        with Path(output).open("a", encoding="utf-8") as file:
+            file.writelines(f"{key}={value}\n" for key, value in _outputs(answer).items())
+    if junit := os.environ.get(JUNIT):
+        Path(junit).parent.mkdir(parents=True, exist_ok=True)
+        Path(junit).write_text(_junit(answer), encoding="utf-8")
+
+
+def _outputs(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Return the outputs of the step: each on one line, whatever a name holds."""
+    from harness.reporters import words
+
+    found = {
+        "outcome": answer.get("outcome") or "",
+        "record-digest": answer.get("record_digest") or "",
+        "report": (answer.get("reports") or {}).get("html", ""),
+    }
+    return {key: words.plain(value, 4096) for key, value in found.items()}
+
+
+def _markdown(answer: Mapping[str, Any]) -> str:
+    if "record" in answer:
         from harness.reporters.markdown import MarkdownReporter
 
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(MarkdownReporter().render(record, answer["decision"]))
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a", encoding="utf-8") as file:
-            file.write(f"outcome={answer['outcome']}\n")
-            file.write(f"record-digest={answer['record_digest']}\n")
+        return MarkdownReporter().render(answer["record"], answer["decision"])
+    from harness.reporters import answers
+
+    return answers.markdown(answer)
+
+
+def _junit(answer: Mapping[str, Any]) -> str:
+    from harness.reporters import answers, junit, words
+
+    if "record" in answer:
+        return junit.JunitReporter().render(answer["record"], answer["decision"])
+    keys = ("to", "outcome", "grade", "record_digest", "exit_code")
+    properties = {key: answer.get(key) for key in keys}
+    return junit.document(words.title(answer), properties, answers.checks(answer))
 
 
 def _annotation(answer: Mapping[str, Any]) -> None:
-    record = answer["record"]
-    if os.environ.get("GITHUB_ACTIONS") and answer["exit_code"]:
-        reasons = "; ".join([*record["reasons"], *answer["decision"]["reasons"]])[:500]
+    """Say the worst once: an error for what is shut, a warning for what a waiver lets through."""
+    from harness.reporters import answers
+
+    if "record" in answer:
+        record = answer["record"]
         title = f"{record['model']}/{record['version']}: {answer['outcome']}"
-        click.echo(f"::error title={escaped(title)}::{escaped(reasons, _MESSAGE)}", err=True)
+        against, waived = [*record["reasons"], *answer["decision"]["reasons"]], []
+    else:
+        title = answers.headline(answer)
+        against, waived = answers.reasons(answer), answers.waivers(answer)
+    if answer["exit_code"]:
+        _say("error", title, "; ".join(against) or title)
+    elif waived:
+        _say("warning", title, "; ".join(waived))
+
+
+def _say(kind: str, title: str, message: str) -> None:
+    from harness.reporters import words
+
+    shown = escaped(words.plain(title))
+    click.echo(f"::{kind} title={shown}::{escaped(words.plain(message, 500), _MESSAGE)}", err=True)

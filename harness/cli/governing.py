@@ -36,6 +36,7 @@ def gate(
 ) -> int:
     """Is there signed evidence that lets MODEL have a stage? Exit 0 only when there is."""
     from harness import governing
+    from harness.cli.ci import annotate
 
     answer = governing.gate(
         settings,
@@ -47,6 +48,7 @@ def gate(
         expires=expires,
         progress=progress,
     )
+    annotate(answer)
     return print_answer(answer, as_json, lambda: gate_text(answer, explain))
 
 

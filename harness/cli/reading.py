@@ -10,7 +10,7 @@ from harness.cli.options import common, print_answer
 from harness.progress import Progress
 from harness.settings import Settings
 
-FORMATS = click.Choice(["text", "json", "html", "junit", "markdown"])
+FORMATS = click.Choice(["text", "json", "html", "junit", "markdown", "badge"])
 
 
 @click.command()

@@ -6,5 +6,6 @@ TABLE = {
     "html": "harness.reporters.html:HtmlReporter",
     "junit": "harness.reporters.junit:JunitReporter",
     "markdown": "harness.reporters.markdown:MarkdownReporter",
+    "badge": "harness.reporters.badge:BadgeReporter",
 }
 GROUP = "harness.reporters"

@@ -1,14 +1,15 @@
-"""A record as JUnit XML: a suite per version, a case per check."""
+"""A record, or the answer of a gate, as JUnit XML: a suite per version, a case per check."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.reporters import words
+from harness.reporters.checks import Check, checks
 
-FAILED = {"DIFFERENT", "MISSING", "EXTRA"}
+_TAGS = {"failed": "failure", "error": "error", "skipped": "skipped"}
 
 
 class JunitReporter:
@@ -18,46 +19,34 @@ class JunitReporter:
 
     def render(self, record: Mapping[str, Any], decision: Mapping[str, Any]) -> str:
         """Return the document; names are made fit for XML."""
-        suite = ET.Element("testsuite", name=words.title(record))
-        properties = ET.SubElement(suite, "properties")
-        for key in ("id", "outcome", "grade", "cause", "lineage_digest", "created_at"):
-            ET.SubElement(
-                properties, "property", name=key, value=words.plain(record.get(key) or "")
-            )
-        for stage in record.get("stages", ()):
-            case = _case(suite, f"stage.{stage.get('name', '?')}", float(stage.get("seconds", 0)))
-            if stage.get("status") == "failed":
-                reason = "; ".join(map(words.plain, record.get("reasons", ())))
-                kind = "error" if words.outcome(record) == "ERROR" else "failure"
-                ET.SubElement(case, kind, message=reason)
-            elif stage.get("status") == "skipped":
-                ET.SubElement(case, "skipped")
-        for entry in record.get("artifacts", ()):
-            _artifact(suite, entry)
-        case = _case(suite, "policy")
-        if not decision.get("meets"):
-            ET.SubElement(case, "failure", message=words.decided(decision))
-        cases = suite.findall("testcase")
-        for count, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-            suite.set(count, str(sum(c.find(tag) is not None for c in cases)))
-        suite.set("tests", str(len(cases)))
-        ET.indent(suite)
-        text = ET.tostring(suite, encoding="unicode")
-        return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+        keys = ("id", "outcome", "grade", "cause", "lineage_digest", "created_at")
+        properties = {key: record.get(key) for key in keys}
+        return document(words.title(record), properties, checks(record, decision))
 
 
-def _case(suite: ET.Element, name: str, seconds: float = 0.0) -> ET.Element:
-    return ET.SubElement(
-        suite, "testcase", classname="harness", name=words.plain(name), time=f"{seconds:.3f}"
-    )
-
-
-def _artifact(suite: ET.Element, entry: Mapping[str, Any]) -> None:
-    case = _case(suite, f"{entry.get('role', '?')}.{entry.get('path', '?')}")
-    tree = entry.get("difference") or {}
-    grade = words.plain(entry.get("grade", "?"))
-    if grade in FAILED:
-        detail = words.distance(entry) or words.plain(tree.get("reason", ""))
-        ET.SubElement(case, "failure", message=f"{grade}: {detail}")
-    elif grade == "UNCOMPARABLE":
-        ET.SubElement(case, "error", message=words.plain(tree.get("reason", "")))
+def document(title: str, properties: Mapping[str, Any], cases: Iterable[Check]) -> str:
+    """Return a suite of checks as JUnit XML."""
+    suite = ET.Element("testsuite", name=words.plain(title))
+    listed = ET.SubElement(suite, "properties")
+    for key, value in properties.items():
+        ET.SubElement(listed, "property", name=key, value=words.plain(value or ""))
+    counts = dict.fromkeys(_TAGS, 0)
+    total = 0
+    for check in cases:
+        total += 1
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname="harness",
+            name=words.plain(check.name),
+            time=f"{check.seconds:.3f}",
+        )
+        if tag := _TAGS.get(check.status):
+            counts[check.status] += 1
+            ET.SubElement(case, tag, message=words.plain(check.reason, 1000))
+    for status, name in (("failed", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(name, str(counts[status]))
+    suite.set("tests", str(total))
+    ET.indent(suite)
+    text = ET.tostring(suite, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'

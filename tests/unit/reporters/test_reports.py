@@ -184,10 +184,10 @@ def test_junit_counts_what_it_says() -> None:
     suite = ET.fromstring(JunitReporter().render(case, samples.REFUSED).encode())
     assert suite.get("name") == "digits/3"
     assert [suite.get(k) for k in ("tests", "failures", "errors", "skipped")] == [
-        "4",
+        "10",
         "2",
         "1",
-        "1",
+        "7",
     ]
     properties = {p.get("name"): p.get("value") for p in suite.iter("property")}
     assert properties["cause"] == "STABLE"
