@@ -271,6 +271,19 @@ def _statements(documents: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
     return ((name, data) for name, data in documents.items() if name.endswith(".intoto.json"))
 
 
+def history(source: Source, version: Version, trust: Trust) -> tuple[Signed[Move], ...]:
+    """Return the signed moves of a version's model, in the order of their chain.
+
+    Raises: BadEvidence when a move is forged, or one is gone.
+    """
+    reader = _Reader(source, version, trust)
+    documents = _statements(source.kept(version.name))
+    moves = _chain(reader, reader.each(documents, MOVERS, reader.move))
+    for problem in reader.problems:
+        raise dsse.BadEvidence(problem.detail)
+    return moves
+
+
 def _by_time(found: Iterator[Signed[Any]]) -> tuple[Signed[Any], ...]:
     return tuple(sorted(found, key=lambda s: str(s.value.created_at)))
 

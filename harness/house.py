@@ -94,18 +94,22 @@ class House:
         try:
             content = path.read_bytes()
             if signed:
-                files.verify_file(content, self._signature(path), trust)
+                files.verify_file(content, self._signed(path), trust)
             return policyfile.parse(content.decode(), str(path))
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", "name a policy.toml") from None
         except UnicodeDecodeError as error:
             raise UsageError(f"{path}: not UTF-8: {error}", "save it as UTF-8") from None
 
-    def _signature(self, path: Path) -> bytes:
-        beside = path.with_name(f"{path.name}.intoto.json")
-        if not beside.is_file():
+    def _signed(self, path: Path) -> bytes:
+        if (found := self.signature_of(path)) is None:
             raise BadEvidence(f"{path}: not signed", f"harness keys sign {path}")
-        return beside.read_bytes()
+        return found
+
+    def signature_of(self, path: Path) -> bytes | None:
+        """Return the statement that lies beside a file of the operator, if there is one."""
+        beside = path.with_name(f"{path.name}.intoto.json")
+        return beside.read_bytes() if beside.is_file() else None
 
     def signing(self) -> Signing:
         """Return our key, made on first use, and whom we trust."""

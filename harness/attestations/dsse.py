@@ -47,7 +47,7 @@ def verify(data: bytes, trust: Trust, role: str) -> tuple[dict[str, Any], Truste
         raise UnknownSigner(
             f"signed by {signers}: no key in {trust.where}", "harness keys trust adds a key"
         )
-    statement = _strict_json(envelope.payload)
+    statement = strict_json(envelope.payload)
     _check_statement(statement)
     when = signed_at(statement)
     refusals = []
@@ -80,7 +80,7 @@ def _member(value: dict[str, Any], name: str) -> dict[str, Any]:
 def _parse(data: bytes) -> Envelope:
     if len(data) > MAX_BYTES:
         raise BadEvidence(f"envelope of {len(data)} bytes", f"at most {MAX_BYTES}")
-    raw = _strict_json(data)
+    raw = strict_json(data)
     if set(raw) != {"payload", "payloadType", "signatures"}:
         raise BadEvidence("not a DSSE envelope: wrong members")
     if raw["payloadType"] != PAYLOAD_TYPE:
@@ -95,7 +95,12 @@ def _parse(data: bytes) -> Envelope:
     return envelope
 
 
-def _strict_json(data: bytes) -> dict[str, Any]:
+def strict_json(data: bytes) -> dict[str, Any]:
+    """Return a JSON object that has one reading only.
+
+    Raises: BadEvidence when it is none, or names a member twice.
+    """
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [k for k, _ in pairs]
         if len(keys) != len(set(keys)):

@@ -24,6 +24,8 @@ COMMANDS = {
     "approve": ("governing", "Sign your approval of a version for a stage."),
     "reject": ("governing", "Sign your rejection of a version for a stage."),
     "promote": ("governing", "Move a version to a stage after the gate, with its alias."),
+    "audit": ("auditing", "Write the dossier of a version, for an auditor."),
+    "audit-verify": ("auditing", "Check a dossier offline."),
     "report": ("reading", "Render a record again, in any format."),
     "history": ("reading", "Verdicts over time."),
     "sync": ("reading", "Publish what could not be published."),
@@ -43,7 +45,7 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         module = import_module(f"harness.cli.{COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,24 +14,45 @@ from harness.settings import Settings
 
 @click.command()
 @click.argument("model")
+@click.option(
+    "--hook",
+    type=click.Choice(["commit", "push"]),
+    help="For a PATH: run before a commit (recipe and lock only) or before a push.",
+)
 @common
-def check(model: str, settings: Settings, progress: Progress, as_json: bool) -> int:
-    """Say whether MODEL's lineage is complete and everything can still be had."""
-    from harness import app
+def check(
+    model: str, hook: str | None, settings: Settings, progress: Progress, as_json: bool
+) -> int:
+    """Say whether MODEL's lineage is complete and everything can still be had.
 
-    answer = app.check(settings, model, progress=progress)
+    MODEL may be the PATH of a training repository instead: then its recipe, lock, data and tree
+    are checked, without a registry.
+    """
+    from harness import checking
+    from harness.cli.ci import annotate
 
-    def text() -> str:
+    path = checking.repository(model)
+    if path is not None:
+        answer = checking.check_repository(settings, path, hook=hook or "", progress=progress)
+        name, good, bad = answer["path"], "nothing keeps it from being recorded", "not ready"
+    else:
+        from harness import app
+
+        answer = app.check(settings, model, progress=progress)
         name = f"models:/{answer['model']}/{answer['version']}"
-        if answer["ok"]:
-            return f"{name}: complete, and everything can still be had"
-        lines = [f"{name}: cannot be made again as it stands"]
-        for gap in answer["gaps"]:
-            lines.append(f"  {gap['what']}: {gap['detail']}".rstrip(": "))
-            lines += [f"    fix: {gap['fix']}"] if gap["fix"] else []
-        return "\n".join(lines)
+        good, bad = "complete, and everything can still be had", "cannot be made again as it stands"
+    annotate(answer)
+    return print_answer(
+        answer, as_json, lambda: _check_text(f"{name}: {good if answer['ok'] else bad}", answer)
+    )
 
-    return print_answer(answer, as_json, text)
+
+def _check_text(head: str, answer: dict[str, Any]) -> str:
+    lines = [head]
+    for gap in answer["gaps"]:
+        lines.append(f"  {gap['what']}: {gap['detail']}".rstrip(": "))
+        lines += [f"    fix: {gap['fix']}"] if gap["fix"] else []
+    return "\n".join(lines)
 
 
 @click.command()

@@ -58,7 +58,7 @@ def test_wrong_role_other_statement_and_two_subjects(signed):
         files.verify_file(CONTENT, envelope, keys.Trust((gone,), "t"), "policy")
     statement = files.statement("policy.toml", CONTENT)
     other = dsse.sign({**statement, "predicateType": "https://example.org/x"}, key)
-    with pytest.raises(dsse.BadEvidence, match="not about an operator's file"):
+    with pytest.raises(dsse.BadEvidence, match="a file of another kind"):
         files.verify_file(CONTENT, other, trust, "policy")
     twice = dsse.sign({**statement, "subject": statement["subject"] * 2}, key)
     with pytest.raises(dsse.BadEvidence, match="not about one file"):

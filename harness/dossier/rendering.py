@@ -1,0 +1,28 @@
+"""The facts of a dossier in every form that people and other tools read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.dossier.model import Dossier
+
+README = """This dossier answers: which model was it, made from which code and data, and can it be
+made again? Start with dossier.html or dossier.pdf.
+
+  dossier.json      the same facts for programs
+  evidence/         the signed statements (DSSE, in-toto) and the reports of every verification
+  policy.toml       what was asked of it; trust.toml: whose signatures counted
+  index.json        every file with its sha256; index.intoto.json: the index, signed
+
+To check all of it without any network, with the operator's own trust file:
+
+  pip install repro-harness
+  harness audit-verify DOSSIER --trust trust.toml
+
+Take the trust file from the operator, not from here: a dossier cannot say whom to trust.
+"""
+
+
+def render(value: Dossier, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the readable files by name; `files` are those that the dossier has already."""
+    return {"README.txt": README.encode()}
