@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.comparators.base import CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, mapped
+from harness.comparators.run_only import CATBOOST, taken
 from harness.comparators.tensor import Labelled, Tensor
 from harness.comparators.xgboost import json_of
 
@@ -49,20 +50,21 @@ class CatBoost(DocumentComparator):
         """Read a model of either kind."""
         view = mapped(path, context.bounds.member)
         if bytes(view[:4]) == MAGIC:
-            return _binary(view, path.name)
+            return binary(view, path.name)
         model = json_of(bytes(view), path.name, context.bounds.depth)
         if not isinstance(model, dict):
             raise CannotCompare(f"{path.name}: not a CatBoost model")
         info = model.get("model_info")
         held = info if isinstance(info, dict) else {}
         aside = {k: (held.pop(k), why) for k, why in FREE.items() if k in held}
+        aside |= _run_only(held.get("params"))
         for kind in ("oblivious_trees", "trees"):
             if isinstance(model.get(kind), list):
                 model[kind] = [Labelled(f"tree {i}", t) for i, t in enumerate(model[kind])]
         return Document(model, aside)
 
 
-def _binary(view: memoryview, name: str) -> Document:
+def binary(view: memoryview, name: str) -> Document:
     """Return a `.cbm` file: its strings by key, its trees by vector, the rest bit by bit.
 
     Offsets in a flatbuffer point forwards only, so all that the trees hold lies behind their
@@ -76,13 +78,25 @@ def _binary(view: memoryview, name: str) -> Document:
     info = {t.text(0): t.text(1) for t in root.tables(2)}
     aside = {k: (info.pop(k), why) for k, why in FREE.items() if k in info}
     found = root.tables(1, single=True)
+    parsed = {k: _parsed(v) for k, v in sorted(info.items())}
+    aside |= _run_only(parsed.get("params"))
     content: dict[str, Any] = {
         "format": root.text(0),
-        "info": {k: _parsed(v) for k, v in sorted(info.items())},
+        "info": parsed,
         "trees": _trees(found[0]) if found else None,
         "after": _raw(view[8 + size :]),
     }
     return Document(content, aside)
+
+
+def _run_only(params: Any) -> dict[str, tuple[Any, str]]:
+    """Take out of the recorded parameters what only says how the training ran."""
+    held = params if isinstance(params, dict) else {}
+    found: dict[str, tuple[Any, str]] = {}
+    for places in (held, held.get("flat_params"), held.get("system_options")):
+        for name, value, why in taken(places, CATBOOST):
+            found[name] = ((*found.get(name, ((), ""))[0], repr(value)), why)
+    return found
 
 
 def _raw(data: Any) -> Tensor:

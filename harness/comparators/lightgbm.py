@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.comparators.base import CannotCompare, Context, Sniff
+from harness.comparators.base import Bounds, CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, contents
 from harness.comparators.tensor import Labelled, numbers
 
@@ -29,31 +29,36 @@ class LightGbm(DocumentComparator):
     def parse(self, path: Path, context: Context) -> Document:
         """Read a model: a section per tree, numbers as tensors."""
         text = contents(path, context.bounds.member).decode("utf-8", "strict")
-        ends = [f"\nend of {part}" for part in ("trees", "parameters") if f"\n{part}:" in text]
-        if any(end not in text for end in (*ends, "\nend of trees")):
-            raise CannotCompare(f"{path.name}: cut off before its end")
-        head, _, tail = text.partition("\nend of trees")
-        header, *trees = re.split(r"\n(?=Tree=\d)", head)
-        if len(trees) > context.bounds.entries:
-            raise CannotCompare(f"{path.name}: more trees than are compared")
-        fields = _fields(header)
-        sizes = fields.pop("tree_sizes", "")
-        count = len(str(sizes).split()) if not hasattr(sizes, "size") else sizes.size
-        if count and count != len(trees):
-            raise CannotCompare(f"{path.name}: {count} trees announced, {len(trees)} found")
-        parameters, free = _parameters(tail)
-        content = {
-            "header": fields,
-            "trees": [Labelled(f"Tree={at}", _fields(tree)) for at, tree in enumerate(trees)],
-            "after": parameters,
-        }
-        return Document(
-            content,
-            {
-                "tree_sizes": (sizes if isinstance(sizes, str) else bytes(sizes.data), SIZES),
-                "run-time parameters": (free, THREADS),
-            },
-        )
+        return document(text, path.name, context.bounds)
+
+
+def document(text: str, name: str, bounds: Bounds) -> Document:
+    """Return the document of a model's text. Raises: CannotCompare."""
+    ends = [f"\nend of {part}" for part in ("trees", "parameters") if f"\n{part}:" in text]
+    if any(end not in text for end in (*ends, "\nend of trees")):
+        raise CannotCompare(f"{name}: cut off before its end")
+    head, _, tail = text.partition("\nend of trees")
+    header, *trees = re.split(r"\n(?=Tree=\d)", head)
+    if len(trees) > bounds.entries:
+        raise CannotCompare(f"{name}: more trees than are compared")
+    fields = _fields(header)
+    sizes = fields.pop("tree_sizes", "")
+    count = len(str(sizes).split()) if not hasattr(sizes, "size") else sizes.size
+    if count and count != len(trees):
+        raise CannotCompare(f"{name}: {count} trees announced, {len(trees)} found")
+    parameters, free = _parameters(tail)
+    content = {
+        "header": fields,
+        "trees": [Labelled(f"Tree={at}", _fields(tree)) for at, tree in enumerate(trees)],
+        "after": parameters,
+    }
+    return Document(
+        content,
+        {
+            "tree_sizes": (sizes if isinstance(sizes, str) else bytes(sizes.data), SIZES),
+            "run-time parameters": (free, THREADS),
+        },
+    )
 
 
 def _fields(section: str) -> dict[str, Any]:

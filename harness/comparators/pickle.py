@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from harness.comparators.base import CannotCompare, Context, Sniff
+from harness.comparators.base import Bounds, CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, clip, mapped
+from harness.comparators.embedded import embedded
 from harness.comparators.pickle_arrays import appended, dtype_of, in_line, is_wrapper
 from harness.comparators.pickle_machine import Call, Global, Machine, Pairs, Persistent, Sequence
+from harness.comparators.run_only import stripped
 from harness.comparators.tensor import Tensor, numbers
 
 DEPTH = 200
@@ -41,6 +43,9 @@ MACHINERY = {
     ("numpy", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("numpy", "scalar"),
     ("numpy", "_frombuffer"), ("_codecs", "encode"), ("joblib", "NumpyArrayWrapper"),
 }  # fmt: skip
+
+
+RECONSTRUCTORS = {"copyreg._reconstructor", "copy_reg._reconstructor"}
 
 
 class Symbol(str):
@@ -86,7 +91,7 @@ def document(stream: IO[bytes], name: str, context: Context, codec: str = "") ->
     root = machine.run(stream)
     if stream.read(1):
         raise CannotCompare(f"{name}: bytes after the end of the pickle")
-    canon = Canon(context.bounds.entries * OPERATIONS)
+    canon = Canon(context.bounds)
     tree = canon.value(root, "", 0)
     content = dict(tree) if isinstance(tree, dict) else {"object": tree}
     content["(discarded)"] = [
@@ -102,6 +107,7 @@ def document(stream: IO[bytes], name: str, context: Context, codec: str = "") ->
         "set order": (canon.sets, SET),
         "source position": (canon.source, SOURCE),
         "class tracker": (canon.trackers, TRACKER),
+        **canon.free,
     }
     return Document(content, aside, note)
 
@@ -162,8 +168,9 @@ def _expand(data: bytes, limit: int, *, partial: bool = False) -> bytes:
 class Canon:
     """Symbols to document: shared objects once, then by reference; what varies freely aside."""
 
-    def __init__(self, values: int) -> None:
-        self.left = values
+    def __init__(self, bounds: Bounds) -> None:
+        self.left, self.bounds = bounds.entries * OPERATIONS, bounds
+        self.free: dict[str, tuple[Any, str]] = {}
         self.seen: dict[int, str] = {}
         self.keep: list[Any] = []
         self.sets: list[str] = []
@@ -175,10 +182,10 @@ class Canon:
         self.left -= 1
         if depth > DEPTH or self.left < 0:
             raise CannotCompare("a pickle nested deeper, or with more values, than is compared")
-        if item is None or isinstance(item, bool | int | float | str):
+        if isinstance(item, str | bytes | bytearray):
+            return self._written(item)
+        if item is None or isinstance(item, bool | int | float):
             return item
-        if isinstance(item, bytes | bytearray):
-            return _bytes(item)
         if isinstance(item, Global):
             return Symbol(f"name {item}")
         if isinstance(item, Persistent):
@@ -189,6 +196,19 @@ class Canon:
             return Symbol(f"the same object as {self.seen[id(item)] or 'the whole'}")
         self.seen[id(item)] = path
         return self._held(item, path, depth)
+
+    def _written(self, item: str | bytes | bytearray) -> Any:
+        """Return a text, bytes, or the model of another library that lies in them."""
+        model = embedded(item, self.bounds)
+        if model is not None:
+            for what, (value, why) in model.aside.items():
+                self._aside(what, value, why)
+            return {"(model)": model.content}
+        return item if isinstance(item, str) else _bytes(item)
+
+    def _aside(self, what: str, value: Any, why: str) -> None:
+        """Keep what varies freely, beside what was kept under that name before."""
+        self.free[what] = ((*self.free.get(what, ((), ""))[0], value), why)
 
     def _held(self, item: Any, path: str, depth: int) -> Any:
         if isinstance(item, Sequence):
@@ -249,6 +269,8 @@ class Canon:
             found["(items)"] = self._sequence(Sequence("list", item.appended), path, depth)
         if item.items:
             found["(entries)"] = self._pairs(item.items, path, depth)
+        for name, value, why in stripped(_class(item), found):
+            self._aside(name, _comparable(value), why)
         return found
 
     def _state(self, found: dict[str, Any], state: Any, number: int, path: str, depth: int) -> None:
@@ -269,6 +291,20 @@ class Canon:
             self.source.append(repr((kept[10], kept[13], kept[14])))
             kept[10] = kept[13] = kept[14] = "(set aside)"
         return kept
+
+
+def _class(item: Call) -> str:
+    """Return the class that a call makes an object of; the oldest protocols go by copyreg."""
+    name = str(item.callee)
+    old = name in RECONSTRUCTORS and item.arguments
+    return str(item.arguments[0]) if old else name
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value that compares by content."""
+    if isinstance(value, Tensor):
+        return value.dtype, value.shape, bytes(value.data)
+    return repr(value)
 
 
 def _symbol(value: Any) -> bool:

@@ -12,6 +12,7 @@ from harness.comparators.base import CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator
 from harness.comparators.members import checked_members, read_member
 from harness.comparators.npy import array
+from harness.comparators.run_only import stripped
 from harness.comparators.tensor import Tensor
 
 IDS = "memory addresses of the process that saved; references are compared by order"
@@ -53,7 +54,11 @@ class SkopsComparator(DocumentComparator):
             raise CannotCompare(f"{path.name}: members that the schema does not name: {unused!r}")
         return Document(
             content,
-            {"object ids": (reader.ids, IDS), "skops version": (version, VERSION)},
+            {
+                "object ids": (reader.ids, IDS),
+                "skops version": (version, VERSION),
+                **reader.free,
+            },
         )
 
 
@@ -62,6 +67,7 @@ class _Schema:
         self.members, self.context = members, context
         self.used: set[str] = set()
         self.ids: dict[int, int] = {}
+        self.free: dict[str, tuple[Any, str]] = {}
 
     def value(self, item: Any, depth: int) -> Any:
         if depth > DEPTH:
@@ -83,7 +89,17 @@ class _Schema:
             found["data"] = self._member(item["file"])
         if item.get("is_json") and isinstance(item.get("content"), str):
             found["content"] = json.loads(item["content"])
+        self._run_only(found)
         return found
+
+    def _run_only(self, found: dict[str, Any]) -> None:
+        """Set aside what only says how an object's training ran."""
+        held = found.get("content")
+        attributes = held.get("content") if isinstance(held, dict) else None
+        if isinstance(attributes, dict):
+            name = f"{found.get('__module__')}.{found.get('__class__')}"
+            for key, value, why in stripped(name, attributes):
+                self.free[key] = ((*self.free.get(key, ((), ""))[0], repr(value)), why)
 
     def _member(self, name: str) -> Any:
         self.used.add(name)

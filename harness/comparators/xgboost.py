@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.comparators.base import CannotCompare, Context, Sniff
+from harness.comparators.base import Bounds, CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, mapped
+from harness.comparators.run_only import XGBOOST, taken
 from harness.comparators.tensor import Labelled, Tensor, numbers
 
 VERSION = "the version of XGBoost that wrote the file"
+# What a pickled Booster's bytes begin with
+PICKLED = b"{L\x00\x00\x00\x00\x00\x00\x00\x06Config{"
 # UBJSON marker -> (struct format, numpy type), all big-endian
 SCALARS = {
     "i": (">b", ">i1"),
@@ -54,6 +57,19 @@ class XgBoost(DocumentComparator):
         version = model.pop("version", "")
         shown = bytes(version.data) if isinstance(version, Tensor) else version
         return Document(_named(model), {"version": (shown, VERSION)})
+
+
+def pickled(view: memoryview, bounds: Bounds) -> Document:
+    """Return the document of what a Booster pickles: its model and its configuration."""
+    whole = Ubjson(view, bounds.depth, bounds.entries * 50).read()
+    config, model = whole["Config"], whole["Model"]
+    versions = config.pop("version", None), model.pop("version", None)
+    aside: dict[str, tuple[Any, str]] = {
+        "version": ([bytes(v.data) if isinstance(v, Tensor) else v for v in versions], VERSION)
+    }
+    free = taken(config.get("learner", {}).get("generic_param"), XGBOOST)
+    aside |= {name: (value, why) for name, value, why in free}
+    return Document({"model": _named(model), "config": config}, aside)
 
 
 def json_of(data: bytes, name: str, depth: int) -> Any:

@@ -1,0 +1,171 @@
+"""What only says how a training ran, in models that the real libraries pickle."""
+
+import collections
+import pickle
+
+import numpy as np
+import pytest
+
+from harness.comparators import family
+from harness.model import Status
+
+pytestmark = pytest.mark.filterwarnings("default")
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((200, 5))
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+FLIPPED = np.where(np.arange(200) < 9, 1 - Y, Y)
+
+
+def logistic(threads, labels=Y):
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(n_jobs=threads, verbose=0).fit(X, labels)
+
+
+def search(threads, labels=Y):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+
+    grid = {"C": [0.1, 1.0]}
+    return GridSearchCV(LogisticRegression(), grid, cv=3, n_jobs=threads).fit(X, labels)
+
+
+def several(threads, labels=Y):
+    from sklearn.linear_model import Ridge
+    from sklearn.multioutput import MultiOutputRegressor
+
+    return MultiOutputRegressor(Ridge(), n_jobs=threads).fit(X, np.c_[labels, X[:, 0]])
+
+
+def stacking(threads, labels=Y):
+    from sklearn.ensemble import StackingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.naive_bayes import GaussianNB
+
+    models = [("a", GaussianNB()), ("b", LogisticRegression())]
+    return StackingClassifier(models, n_jobs=threads).fit(X, labels)
+
+
+def lightgbm(threads, labels=Y):
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(n_estimators=3, n_jobs=threads, verbose=-1).fit(X, labels)
+
+
+def xgboost(threads, labels=Y):
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(n_estimators=3, n_jobs=threads).fit(X, labels)
+
+
+def catboost(threads, labels=Y):
+    from catboost import CatBoostClassifier
+
+    settings = {"iterations": 3, "verbose": 0, "allow_writing_files": False}
+    return CatBoostClassifier(thread_count=threads, **settings).fit(X, labels)
+
+
+def forest(threads, labels=Y):
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(5, random_state=0, n_jobs=threads).fit(X, labels)
+
+
+# model -> what is set aside, what a flipped label changes
+FREE = {
+    logistic: ({"n_jobs"}, "coef_"),
+    search: ({"n_jobs", "refit_time_", "mean_fit_time", "std_score_time"}, "score"),
+    several: ({"n_jobs"}, "estimators_"),
+    stacking: ({"n_jobs"}, "estimator"),
+    lightgbm: ({"n_jobs", "num_threads", "run-time parameters"}, "Tree=0"),
+    xgboost: ({"n_jobs", "nthread"}, "tree 0"),
+    catboost: ({"thread_count", "model_guid"}, "model"),
+}
+
+
+def saved(folder, name, model):
+    path = folder / f"{name}.pkl"
+    path.write_bytes(pickle.dumps(model))
+    return path
+
+
+@pytest.mark.parametrize("make", FREE, ids=lambda m: m.__name__)
+def test_the_number_of_threads_is_set_aside_where_it_cannot_change_a_prediction(make, tmp_path):
+    one, two = make(1), make(2)
+    for _ in range(3):
+        assert one.predict(X).tobytes() == two.predict(X).tobytes()
+        if hasattr(one, "predict_proba"):
+            assert one.predict_proba(X).tobytes() == two.predict_proba(X).tobytes()
+    found = family.compare(saved(tmp_path, "a", one), saved(tmp_path, "b", two), "m")
+    assert found.status == Status.EXACT, found.reason
+    assert FREE[make][0] <= {part.what for part in found.set_aside}
+    assert all(part.why for part in found.set_aside)
+    assert found.values > 5
+
+
+@pytest.mark.parametrize("make", FREE, ids=lambda m: m.__name__)
+def test_a_flipped_label_is_caught_all_the_same(make, tmp_path):
+    pair = saved(tmp_path, "a", make(1)), saved(tmp_path, "b", make(1, FLIPPED))
+    found = family.compare(*pair, "m")
+    assert found.status == Status.DIFFERENT
+    assert FREE[make][1] in found.reason, found.reason
+
+
+def test_threads_of_a_forest_stay_compared_since_it_sums_in_their_order(tmp_path):
+    found = family.compare(saved(tmp_path, "a", forest(1)), saved(tmp_path, "b", forest(2)), "m")
+    assert (found.status, found.reason) == (Status.DIFFERENT, "first difference: n_jobs")
+
+
+def test_the_same_name_in_any_other_class_stays_compared(tmp_path):
+    pair = [collections.UserDict(n_jobs=n) for n in (1, 2)]
+    found = family.compare(*(saved(tmp_path, str(n), p) for n, p in enumerate(pair)), "m")
+    assert found.status == Status.DIFFERENT
+    plain = [{"n_jobs": n, "verbose": n} for n in (1, 2)]
+    found = family.compare(*(saved(tmp_path, str(n), p) for n, p in enumerate(plain)), "m")
+    assert found.status == Status.DIFFERENT
+
+
+def test_every_other_parameter_stays_compared(tmp_path):
+    one, two = logistic(1), logistic(1)
+    two.max_iter = 101
+    found = family.compare(saved(tmp_path, "a", one), saved(tmp_path, "b", two), "m")
+    assert (found.status, found.reason) == (Status.DIFFERENT, "first difference: max_iter")
+
+
+def test_the_oldest_protocols_are_held_to_the_same_rule(tmp_path):
+    paths = [tmp_path / "a.pkl", tmp_path / "b.pkl"]
+    for n, path in enumerate(paths, 1):
+        path.write_bytes(pickle.dumps(logistic(n), protocol=1))
+    assert family.compare(*paths, "m").status == Status.EXACT
+
+
+@pytest.mark.parametrize("kind", ["cbm", "json"])
+def test_catboost_files_say_how_many_threads_there_were(kind, tmp_path):
+    for n in (1, 2):
+        catboost(n).save_model(tmp_path / f"{n}.{kind}", format=kind)
+    found = family.compare(tmp_path / f"1.{kind}", tmp_path / f"2.{kind}", "m")
+    assert found.status == Status.EXACT, found.reason
+    assert "thread_count" in {part.what for part in found.set_aside}
+
+
+def test_skops_is_held_to_the_same_rule(tmp_path):
+    import skops.io
+
+    for n in (1, 2):
+        skops.io.dump(logistic(n), tmp_path / f"{n}.skops")
+    found = family.compare(tmp_path / "1.skops", tmp_path / "2.skops", "m")
+    assert found.status == Status.EXACT, found.reason
+    assert "n_jobs" in {part.what for part in found.set_aside}
+
+
+@pytest.mark.parametrize("make", [lightgbm, xgboost, catboost], ids=lambda m: m.__name__)
+def test_a_broken_model_inside_a_pickle_stays_the_bytes_that_it_is(make, tmp_path):
+    path = saved(tmp_path, "a", make(1))
+    data = path.read_bytes()
+    starts = (b"tree\nversion=v", b"{L\0\0\0\0\0\0\0\x06Config{", b"CBM1")
+    at = next(data.index(s) for s in starts if s in data)
+    broken = tmp_path / "b.pkl"
+    for offset in (7, 60, 400, 900):
+        broken.write_bytes(data[: at + offset] + b"\xff" + data[at + offset + 1 :])
+        found = family.compare(path, broken, "m")
+        assert found.status in {Status.DIFFERENT, Status.UNCOMPARABLE}, offset
