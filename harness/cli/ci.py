@@ -78,13 +78,13 @@ def _markdown(answer: Mapping[str, Any]) -> str:
 
 
 def _junit(answer: Mapping[str, Any]) -> str:
-    from harness.reporters import answers, junit, words
+    from harness.reporters import answers, junit
 
     if "record" in answer:
         return junit.JunitReporter().render(answer["record"], answer["decision"])
     keys = ("to", "outcome", "grade", "record_digest", "exit_code")
     properties = {key: answer.get(key) for key in keys}
-    return junit.document(words.title(answer), properties, answers.checks(answer))
+    return junit.document(answers.title(answer), properties, answers.checks(answer))
 
 
 def _annotation(answer: Mapping[str, Any]) -> None:

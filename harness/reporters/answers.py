@@ -12,14 +12,21 @@ from harness.reporters.markdown import MOST, escaped
 Answer = Mapping[str, Any]
 
 
+def title(answer: Answer) -> str:
+    """Return what the answer is about: a version, or the recipe of a repository."""
+    return words.plain(answer["path"]) if "path" in answer else words.title(answer)
+
+
 def headline(answer: Answer) -> str:
     """Return what was asked and the answer, in one line."""
-    name = words.title(answer)
+    name = title(answer)
     if "findings" in answer:
         stage = words.plain(answer.get("to") or answer.get("stage") or "?", 40)
         waived = sum(bool(f.get("waived")) for f in answer["findings"])
         note = f", {waived} waived" if waived else ""
         return f"gate to {stage} {'open' if answer.get('meets') else 'SHUT'}{note}: {name}"
+    if "path" in answer:
+        return f"{'ready to record' if answer.get('ok') else 'not ready'}: {name}"
     return f"{'complete' if answer.get('ok') else 'cannot be made again as it stands'}: {name}"
 
 
