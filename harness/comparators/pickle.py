@@ -91,7 +91,7 @@ def document(stream: IO[bytes], name: str, context: Context, codec: str = "") ->
     root = machine.run(stream)
     if stream.read(1):
         raise CannotCompare(f"{name}: bytes after the end of the pickle")
-    canon = Canon(context.bounds)
+    canon = Canon(context.bounds.entries * OPERATIONS, context.bounds)
     tree = canon.value(root, "", 0)
     content = dict(tree) if isinstance(tree, dict) else {"object": tree}
     content["(discarded)"] = [
@@ -168,8 +168,8 @@ def _expand(data: bytes, limit: int, *, partial: bool = False) -> bytes:
 class Canon:
     """Symbols to document: shared objects once, then by reference; what varies freely aside."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self.left, self.bounds = bounds.entries * OPERATIONS, bounds
+    def __init__(self, values: int, bounds: Bounds | None = None) -> None:
+        self.left, self.bounds = values, bounds or Bounds()
         self.free: dict[str, tuple[Any, str]] = {}
         self.seen: dict[int, str] = {}
         self.keep: list[Any] = []
