@@ -151,6 +151,7 @@ class _Reader:
         self.aside[f"{name}: device"] = (canon.devices, DEVICE)
         self.aside[f"{name}: requires_grad"] = (canon.gradients, GRADIENT)
         self.aside[f"{name}: layout"] = (canon.layouts, LAYOUT)
+        self.aside |= {f"{name}: {what}": held for what, held in canon.free.items()}
         self.aside[f"{name}: set order"] = (canon.sets, "the order of a set follows the hash seed")
         self.aside[f"{name}: memo and protocol"] = (
             (machine.noise, machine.protocol), "bookkeeping of the pickler"

@@ -45,7 +45,7 @@ class TorchLegacyComparator(DocumentComparator):
         unsafe = ", ".join(unsafe_names(machine.globals))
         note = f"never loaded; it would import {clip(unsafe)}" if unsafe else ""
         content = dict(tree) if isinstance(tree, dict) else {"object": tree}
-        return Document(content, {"storage keys": (order, KEYS)}, note)
+        return Document(content, {"storage keys": (order, KEYS), **canon.free}, note)
 
 
 class _Recorder(Machine):

@@ -169,3 +169,17 @@ def test_a_broken_model_inside_a_pickle_stays_the_bytes_that_it_is(make, tmp_pat
         broken.write_bytes(data[: at + offset] + b"\xff" + data[at + offset + 1 :])
         found = family.compare(path, broken, "m")
         assert found.status in {Status.DIFFERENT, Status.UNCOMPARABLE}, offset
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_model_inside_a_torch_file_is_held_to_the_same_rule(zipped, tmp_path):
+    import torch
+
+    paths = [tmp_path / str(n) / "m.pt" for n in (1, 2)]
+    for n, path in enumerate(paths, 1):
+        path.parent.mkdir()
+        held = {"head": logistic(n), "w": torch.ones(2)}
+        torch.save(held, path, _use_new_zipfile_serialization=zipped)
+    found = family.compare(*paths, "m")
+    assert found.status == Status.EXACT, found.reason
+    assert any("n_jobs" in part.what for part in found.set_aside)
