@@ -265,7 +265,8 @@ class Distances:
     """Distances of one tensor or number list; floats, counts of elements, indices row-major.
 
     `values` counts elements compared, `beyond` those outside the tolerance, `first` the index of
-    the first differing element; `histogram` counts elements by log2 ULP bin, 0 ULP apart at [0].
+    the first differing element; `histogram` counts elements by log2 ULP bin, 0 ULP apart at [0];
+    `ulp_sampled` says that ULP are of every n-th element, counted n times.
     """
 
     values: int = 0
@@ -281,6 +282,7 @@ class Distances:
     rtol: float = 0.0
     atol: float = 0.0
     histogram: tuple[int, ...] = ()
+    ulp_sampled: bool = False
 
 
 @dataclass(frozen=True)

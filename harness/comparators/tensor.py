@@ -15,8 +15,6 @@ from harness.comparators.base import CannotCompare
 from harness.model import Difference, Distances, Status, Tolerance, ToleranceRule
 
 INDEX = re.compile(r"\[(\d+)\]")
-# Types that numpy lacks -> (numpy storage, how many bits to shift left to get a float32).
-STORED = {"bfloat16": ("<u2", 16)}
 EXACT = 1 << 53  # whole numbers up to here are float64 values
 
 
@@ -128,13 +126,14 @@ def distances(a: Tensor, b: Tensor, rule: ToleranceRule) -> Distances:
         max_abs=found.max_abs,
         max_rel=found.max_rel,
         rel_l2=found.rel_l2,
-        ulp_p50=found.percentile(0.5),
-        ulp_p99=found.percentile(0.99),
-        ulp_max=found.ulp_max if found.ulps.any() else None,
+        ulp_p50=found.ulps.percentile(0.5),
+        ulp_p99=found.ulps.percentile(0.99),
+        ulp_max=found.ulps.max if found.ulps.counts.any() else None,
+        ulp_sampled=found.ulps.sampled,
         first=None if found.first is None else _index(found.first, a.shape),
         rtol=rule.rtol,
         atol=rule.atol,
-        histogram=found.histogram(),
+        histogram=found.ulps.histogram(),
     )
 
 

@@ -118,7 +118,7 @@ def test_one_ulp_late_in_a_large_tensor_is_in_the_histogram():
     b = a.copy()
     b[-1] = np.nextafter(np.float32(0), np.float32(1))
     found = numeric.measure(a.data, b.data, "float32", ToleranceRule())
-    assert (found.ulp_max, found.first, found.histogram()) == (1, a.size - 1, (a.size - 1, 1))
+    assert (found.ulps.max, found.first, found.ulps.histogram()) == (1, a.size - 1, (a.size - 1, 1))
 
 
 def test_a_whole_number_that_no_float_holds_is_kept_as_it_is():
