@@ -25,6 +25,7 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/compare.py
 

@@ -49,6 +49,7 @@ def gate(
         progress=progress,
     )
     annotate(answer)
+    annotate(answer)
     return print_answer(answer, as_json, lambda: gate_text(answer, explain))
 
 
