@@ -8,7 +8,10 @@ The map of the house, in the direction that the data flows:
     pipeline.py     the stages in order, over the families' protocols
     judge.py        comparisons + recipe + policy -> Verdict, or one more run
     record.py       what one verification did and found, as canonical JSON
-    policy.py       the operator's acceptance criteria
+    policy.py       the operator's acceptance criteria; policyfile.py reads them
+    casefile.py     all signed evidence of a version, verified; gating.py decides over it
+    stages.py       the signed way through the stages; governing.py the commands of it
+    auditing.py     the dossier of a version and its check, over shelf.py and dossier/
     recipe.py       recipe.toml -> Recipe
     model.py        the values that flow; errors.py the errors that a user can act on
 
