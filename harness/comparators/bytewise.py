@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+from harness.comparators.threads import everywhere
 from harness.model import Difference, Status
 
-CHUNK = 1 << 20
 SMALL = 1 << 16
-PARALLEL = 64 << 20
+CHUNK = 1 << 19  # two of them stay in the second-level cache
+JOB = 1 << 22  # what one thread takes at a time
 WINDOW = 32
 
 
@@ -28,13 +31,7 @@ def same_bytes(a: Path | str, b: Path | str) -> bool:
             return False
         if size <= SMALL:
             return os.pread(one, SMALL, 0) == os.pread(two, SMALL, 0)
-        if size < PARALLEL:
-            return _first(one, two, 0, size) < 0
-        workers = min(4, os.cpu_count() or 1)
-        step = -(-size // workers)
-        with ThreadPoolExecutor(workers) as pool:
-            ranges = [(at, min(at + step, size)) for at in range(0, size, step)]
-            return all(f < 0 for f in pool.map(lambda r: _first(one, two, *r), ranges))
+        return _first(one, two, size) < 0
     finally:
         os.close(one)
         os.close(two)
@@ -44,12 +41,54 @@ def _open(path: Path | str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def _first(one: int, two: int, start: int, end: int) -> int:
-    """Return the offset of the first chunk that differs in a range, -1 when none does."""
-    a, b = (bytearray(min(CHUNK, max(end - start, 1))) for _ in range(2))
+def _first(one: int, two: int, size: int) -> int:
+    """Return the offset of the first chunk that differs, -1 when none does.
+
+    Jobs are begun in order, and each goes on to its own first difference: the smallest of what
+    the threads find is the first of all.
+    """
+    jobs, lock, found = _jobs(one, two, size), threading.Lock(), list[int]()
+
+    def work() -> None:
+        a, b = bytearray(min(CHUNK, size)), bytearray(min(CHUNK, size))
+        while not found:
+            with lock:
+                job = next(jobs, None)
+            if job is None:
+                return
+            at = _in_job(one, two, job, a, b)
+            if at >= 0:
+                found.append(at)
+
+    everywhere(work, -(-size // JOB))
+    return min(found, default=-1)
+
+
+def _jobs(one: int, two: int, size: int) -> Iterator[range]:
+    """Yield what has to be read, in order: a hole common to both files is equal."""
+    at = 0
+    while at < size:
+        data = [_seek(handle, at, os.SEEK_DATA, size) for handle in (one, two)]
+        start = min(data)
+        end = _seek((one, two)[data.index(start)], start, os.SEEK_HOLE, size)
+        for at in range(start, end, JOB):
+            yield range(at, min(at + JOB, end))
+        at = end
+
+
+def _seek(handle: int, at: int, what: int, size: int) -> int:
+    """Return where data or a hole begins from `at` on; all is data where that is not known."""
+    try:
+        return min(os.lseek(handle, at, what), size) if at < size else size
+    except OSError as error:
+        unknown = error.errno != errno.ENXIO and what == os.SEEK_DATA
+        return at if unknown else size
+
+
+def _in_job(one: int, two: int, job: range, a: bytearray, b: bytearray) -> int:
     left, right = memoryview(a), memoryview(b)
-    for at in range(start, end, CHUNK):
-        n = min(CHUNK, end - at)
+    for at in range(job.start, job.stop, CHUNK):
+        n = min(CHUNK, job.stop - at)
         read = os.preadv(one, [left[:n]], at), os.preadv(two, [right[:n]], at)
         # bytearray compares by memcmp, a memoryview item by item.
         if read != (n, n) or (a != b if n == len(a) else a[:n] != b[:n]):
@@ -63,7 +102,7 @@ def describe(a: Path, b: Path, reason: str) -> Difference:
     one, two = _open(a), _open(b)
     try:
         shared = min(a.stat().st_size, b.stat().st_size)
-        chunk = _first(one, two, 0, shared)
+        chunk = _first(one, two, shared)
         at = shared if chunk < 0 else _within(one, two, chunk)
         left, right = os.pread(one, WINDOW, at), os.pread(two, WINDOW, at)
     finally:

@@ -8,21 +8,17 @@ of every n-th element, counted n times, where many do.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from harness.comparators.kernel import JOB, Kernel, Sums
+from harness.comparators.threads import everywhere
 from harness.comparators.widening import stored
 from harness.model import ToleranceRule
 
 BLOCK = 1 << 20
-T = TypeVar("T")
 
 
 def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
@@ -41,27 +37,10 @@ def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
                     return kernel.sums
                 kernel.job(left, right, start, min(start + JOB, left.size))
 
-    total, *others = _everywhere(work, -(-left.size // JOB))
+    total, *others = everywhere(work, -(-left.size // JOB))
     for found in others:
         total.merge(found)
     return total
-
-
-def _everywhere(work: Callable[[], T], jobs: int) -> list[T]:
-    """Return what a worker came to on this thread and on as many others as there is work for."""
-    helpers = min(_cores(), jobs) - 1
-    futures = [_pool().submit(work) for _ in range(helpers)]
-    return [work(), *(f.result() for f in futures if not f.cancel())]
-
-
-@cache
-def _cores() -> int:
-    return min(4, len(os.sched_getaffinity(0)))
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_cores(), "distances")
 
 
 def same(a: Any, b: Any) -> bool:

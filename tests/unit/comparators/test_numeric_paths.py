@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from harness.comparators import kernel, numeric
+from harness.comparators import kernel, numeric, threads
 from harness.model import ToleranceRule
 
 KINDS = {
@@ -92,7 +92,7 @@ def test_threads_change_no_digit(name, monkeypatch):
     rule = ToleranceRule(rtol=1e-3)
     found = []
     for cores in (1, 2, 2, 4):
-        monkeypatch.setattr(numeric, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(threads, "cores", lambda cores=cores: cores)
         sums = numeric.measure(a.tobytes(), b.tobytes(), name, rule)
         shown = sums.differing, sums.beyond, sums.max_abs, sums.max_rel, sums.rel_l2, sums.first
         found.append((*shown, sums.ulps.max, sums.ulps.histogram(), sums.ulps.sampled))
