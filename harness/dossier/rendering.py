@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.dossier import page
 from harness.dossier.model import Dossier
 
 README = """This dossier answers: which model was it, made from which code and data, and can it be
@@ -25,4 +26,4 @@ Take the trust file from the operator, not from here: a dossier cannot say whom 
 
 def render(value: Dossier, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the readable files by name; `files` are those that the dossier has already."""
-    return {"README.txt": README.encode()}
+    return {"README.txt": README.encode(), "dossier.html": page.render(value).encode()}
