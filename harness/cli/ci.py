@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,15 @@ def annotate(answer: Mapping[str, Any]) -> None:
 
 
 def failed(message: str, exit_code: int) -> None:
-    """Annotate an end without any answer, such as a registry that cannot be reached."""
+    """Tell of an end without any answer, such as a registry that cannot be reached."""
+    title = f"harness: exit code {exit_code}, no verdict"
     if os.environ.get("GITHUB_ACTIONS"):
-        _say("error", f"harness: exit code {exit_code}, no verdict", message)
+        _say("error", title, message)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        from harness.reporters.markdown import escaped as text
+
+        with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
+            file.write(f"### {text(title)}\n\n{text(message)}\n")
 
 
 def _files(answer: Mapping[str, Any]) -> None:

@@ -49,7 +49,6 @@ def gate(
         progress=progress,
     )
     annotate(answer)
-    annotate(answer)
     return print_answer(answer, as_json, lambda: gate_text(answer, explain))
 
 
