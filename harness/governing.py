@@ -182,15 +182,17 @@ def _waive(desk: Desk, stage: Stage, code: str, reason: str, expires: str) -> No
     )
     asked = Asked(stage, keys.now())
     criteria = desk.policy.criteria(desk.version.name, stage)
-    found = desk.evaluate(stage).findings
-    for finding in (f for f in found if f.code == code and not f.waiver):
-        refusal = Refusal(finding.code, finding.detail)
-        if why := gating.unwaivable(desk.case, criteria, asked, waiver, me, refusal):
-            raise RefusedByPolicy(f"--allow {code}: {why}", "the policy says what can be waived")
-        desk.put(casefile.WAIVERS, waiver)
-        return
-    if code not in {f.code for f in found}:
+    found = [f for f in desk.evaluate(stage).findings if f.code == code]
+    if not found:
         raise UsageError(f"--allow {code}: there is no such finding", "harness gate without it")
+    open_ones = [Refusal(f.code, f.detail) for f in found if not f.waiver]
+    refused = [
+        gating.unwaivable(desk.case, criteria, asked, waiver, me, refusal) for refusal in open_ones
+    ]
+    if open_ones and all(refused):
+        raise RefusedByPolicy(f"--allow {code}: {refused[0]}", "the policy says what is waivable")
+    if open_ones:
+        desk.put(casefile.WAIVERS, waiver)
 
 
 def _span(text: str) -> timedelta:

@@ -167,6 +167,10 @@ def decide(policy: Policy, record: Mapping[str, Any]) -> Decision:
 def refusals(criteria: Criteria, record: Mapping[str, Any]) -> Iterator[Refusal]:
     """Yield every reason why one record alone does not meet the criteria."""
     outcome = record["outcome"]
+    if outcome == Outcome.INCOMPLETE_LINEAGE and record.get("reasons"):
+        # Gap by gap: some may be waived, others not.
+        yield from (Refusal("lineage", str(reason)) for reason in record["reasons"])
+        return
     if outcome != Outcome.REPRODUCED:
         more = "; ".join(str(r) for r in record.get("reasons", ())[:5])
         detail = f"the outcome is {outcome}" + (f": {more}" if more else "")

@@ -29,7 +29,8 @@ def _duration(text: str) -> str:
 
 
 def _known(codes: list[str]) -> list[str]:
-    if unknown := sorted(set(codes) - set(WAIVABLE)):
+    # `lineage:GLOB` lets only those gaps be waived whose words fit the glob.
+    if unknown := sorted({c.partition(":")[0] for c in codes} - set(WAIVABLE)):
         raise ValueError(f"{', '.join(unknown)} cannot be waived; one of {', '.join(WAIVABLE)}")
     return codes
 
@@ -168,7 +169,7 @@ def _of_approvals(rule: _Rule, at: str) -> Iterator[str]:
         yield f"{at}approvers or four_eyes without approvals = 1 or more"
     if rule.approvers and len({a.casefold() for a in rule.approvers}) < approvals:
         yield f"{at}{approvals} approvals cannot come from {len(rule.approvers)} approvers"
-    codes = {*(rule.waivable or ())}
+    codes = {c.partition(":")[0] for c in rule.waivable or ()}
     if rule.inconclusive == "block" and "inconclusive" in codes:
         yield f"{at}inconclusive is 'block' and waivable"
     if rule.waivers_by and not codes and rule.inconclusive != "waivable":

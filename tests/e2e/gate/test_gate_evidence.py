@@ -175,3 +175,15 @@ def test_a_policy_has_to_be_signed_where_the_trust_file_names_who_signs_it(bank,
     path.unlink()
     code, _, err = run("vera", *ask)
     assert code != 0
+
+
+def test_only_the_gaps_that_the_policy_names_can_be_waived(bank, gate, run):
+    version = bank.version()
+    bank.policy(STRICT + 'waivable = ["lineage:*unpushed*"]')
+    gaps = ("code: the commit is unpushed", "data: no remote")
+    bank.judged(version, verdict=Verdict(Outcome.INCOMPLETE_LINEAGE, reasons=gaps))
+    ask = ("gate", version.uri, "--to", "Staging", "--allow", "lineage", "--reason", "T-2")
+    code, answer, _ = run("ada", *ask)
+    assert code == 3
+    waived = {f["detail"]: bool(f["waived"]) for f in answer["findings"]}
+    assert waived["data: no remote"] is False
