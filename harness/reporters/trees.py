@@ -38,14 +38,21 @@ def _line(node: Mapping[str, Any]) -> str:
 
 def html(tree: Mapping[str, Any], recorded: str, reproduced: str) -> str:
     """Return a self-contained page for two files or folders."""
-    from harness.reporters import charts
+    from harness.reporters import charts, heat
     from harness.reporters.html import environment
     from harness.reporters.html import tree as bounded
 
     template = environment().get_template("compare.html.j2")
+    found = heat.layers(tree)
+    counts, sampled = heat.histogram(tree)
     page: str = template.render(
         tree=bounded(tree),
-        picture=charts.layers(tree),
+        heat=heat,
+        layers=found,
+        picture=heat.picture(found),
+        rows=list(heat.rows(found)),
+        ulps=charts.ulps(counts),
+        sampled=sampled,
         recorded=recorded,
         reproduced=reproduced,
         words=words,

@@ -206,7 +206,7 @@ def test_a_difference_tree_by_itself() -> None:
     assert "1 of 4 values differ" in text
     assert "\x1b" not in text
     assert "<script" not in page
-    assert "relative L2 distance by layer" in page
+    assert "How far each layer is apart" in page
 
 
 @pytest.mark.parametrize("status", ["DIFFERENT", "MISSING", "EXTRA", "UNCOMPARABLE"])
