@@ -5,6 +5,7 @@ The source is a registry or a dossier; nothing in it is believed but signatures 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -376,8 +377,23 @@ def _same_tags(reader: _Reader, case: CaseFile) -> None:
         elif case.records:
             reader.notes.append("the verdict's tags are absent: harness sync, or they were deleted")
         return
+    verdict = _verdict_tag(found.get("harness.verdict", ""))
     for key in ("outcome", "grade", "cause"):
         signed = str(record.value.get(key) or "")
-        if found.get(f"harness.{key}", "") != signed:
-            shown = found.get(f"harness.{key}")
-            reader.wrong("tags", f"tag harness.{key} is {shown!r}, signed is {signed!r}")
+        for name, shown in (
+            (f"harness.{key}", found.get(f"harness.{key}", "")),
+            ("harness.verdict", verdict.get(key, "") if verdict is not None else signed),
+        ):
+            if shown != signed:
+                reader.wrong("tags", f"tag {name} says {key} {shown!r}, signed is {signed!r}")
+
+
+def _verdict_tag(text: str) -> dict[str, Any] | None:
+    """Return what the verdict's tag says; None when there is none."""
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = {}
+    return value if isinstance(value, dict) else {}

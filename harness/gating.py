@@ -67,6 +67,8 @@ class Answer:
             return 0
         if codes & {"diverged", "tampered"}:
             return 1
+        if codes == {"error"}:
+            return 4
         return 3 if codes <= {"inconclusive", "lineage", "unavailable", "rerun-failed"} else 5
 
 

@@ -205,6 +205,14 @@ def test_a_lineage_of_another_version_is_named(bank, gate):
     assert "tampered" in against
 
 
+def test_a_verdict_tag_that_says_otherwise_is_named(bank, gate):
+    version = bank.version()
+    bank.judged(version, grade="TOLERANCE")
+    for text in ('{"outcome":"REPRODUCED","grade":"BITWISE"}', "{", "[]"):
+        bank.registry.set_tags(version, {"harness.verdict": text})
+        assert gate(version)[:2] == (5, {"tags"})
+
+
 @pytest.mark.parametrize(
     "tag", ["harness.git.commit", "harness.lineage_digest", "harness.artifact_digest"]
 )

@@ -238,6 +238,12 @@ def test_break_glass_is_loud_and_stays_so(bank, run, gate):
     found = gate(version, "Production")
     assert "break-glass" in found[1]
     assert "INC-7" in str(found[2]["findings"])
+    assert run("ada", "promote", version.uri, "--to", "Production")[0] == 5
+    bank.judged(version)
+    run("alan", "approve", version.uri, "--to", "Production", "--reason", "validated since")
+    code, answer, err = run("vera", "promote", version.uri, "--to", "Production")
+    assert (code, answer["kind"]) == (0, "promote"), (answer, err)
+    assert gate(version, "Production")[0] == 0
 
 
 def test_no_emergency_lets_a_tampered_version_through(bank, run):
