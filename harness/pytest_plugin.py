@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from harness.reporters import words
 from harness.reporters.checks import Check, checks
 
 NAME = "harness"
@@ -139,19 +140,19 @@ def _agreeing(found: Iterable[Check], code: int) -> Iterator[Check]:
 
 def _run(config: pytest.Config, model: str) -> tuple[int, str, str]:
     """Verify in a process of its own; return its exit code, its answer, and its last words."""
-    words = list(COMMAND)
+    command = [*COMMAND]
     for name in FLAGS:
         if value := config.getoption(f"harness_{name}"):
-            words += [f"--{name}", value]
+            command += [f"--{name}", value]
     reporter = config.pluginmanager.getplugin("terminalreporter")
     say = reporter.write_line if reporter and config.get_verbosity() >= 0 else lambda _: None
     tail: deque[str] = deque(maxlen=TAIL)
-    with tempfile.TemporaryFile() as out, _started([*words, "--", model], config, out) as process:
+    with tempfile.TemporaryFile() as out, _started([*command, "--", model], config, out) as process:
         try:
             assert process.stderr is not None
             for line in process.stderr:
-                tail.append(line.rstrip())
-                say(f"{NAME}: {line.rstrip()}")
+                tail.append(words.plain(line.rstrip()))
+                say(f"{NAME}: {tail[-1]}")
             process.wait()
         except BaseException:
             process.send_signal(signal.SIGINT)
@@ -160,8 +161,8 @@ def _run(config: pytest.Config, model: str) -> tuple[int, str, str]:
         return process.returncode, out.read().decode(errors="replace"), "\n".join(tail)
 
 
-def _started(words: list[str], config: pytest.Config, out: Any) -> subprocess.Popen[str]:
+def _started(command: list[str], config: pytest.Config, out: Any) -> subprocess.Popen[str]:
     where: Path = config.invocation_params.dir
     return subprocess.Popen(
-        words, cwd=where, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace"
+        command, cwd=where, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace"
     )

@@ -294,8 +294,10 @@ def add(path: Path, public: SSlibKey, name: str, roles: tuple[str, ...], **more:
                 f"{path}: key {key.keyid[:12]} is trusted already",
                 "edit its entry, or harness keys revoke it",
             )
-        before = _text(path) or HEADER
-        _write(path, before.rstrip("\n") + "\n\n[[key]]\n" + "\n".join(lines) + "\n")
+        before = (_text(path) or HEADER).rstrip("\n")
+        text = "\n".join([before, "", "[[key]]", *lines, ""])
+        parse_trust(text, str(path))  # a file that lists its keys in another way takes no more
+        _write(path, text)
     return key
 
 

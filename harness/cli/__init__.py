@@ -74,12 +74,10 @@ def run(arguments: list[str]) -> int:
         result = harness.main(args=arguments, prog_name="harness", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except HarnessError as error:
-        click.echo(f"error: {error}", err=True)
-        _annotate(error)
-        return error.exit_code
+        return _ended(str(error), error.exit_code)
     except click.ClickException as error:
         error.show()
-        return 2
+        return _ended("", 2, error.format_message())
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
@@ -88,21 +86,24 @@ def run(arguments: list[str]) -> int:
         return 4
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(
-            f"error: {where}{error.strerror or error}\n"
+        return _ended(
+            f"{where}{error.strerror or error}\n"
             "  next: make room or correct the permissions, then run the same command again; "
             "nothing was left half-written",
-            err=True,
+            4,
         )
-        return 4
     except Exception as error:
         return _our_bug(error, "--verbose" in arguments or "-v" in arguments)
 
 
-def _annotate(error: HarnessError) -> None:
+def _ended(said: str, code: int, told: str = "") -> int:
+    """Say why a command ended without an answer, to the CI service too; return the exit code."""
     from harness.cli.ci import failed
 
-    failed(str(error), error.exit_code)
+    if said:
+        click.echo(f"error: {said}", err=True)
+    failed(told or said, code)
+    return code
 
 
 def _our_bug(error: Exception, verbose: bool) -> int:
@@ -111,10 +112,9 @@ def _our_bug(error: Exception, verbose: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
-    kind = type(error).__name__
-    click.echo(
-        f"error: {kind}: {error}\n  this is our own or the machine's fault, not a verdict"
-        "\n  next: try again with --verbose, and report it",
-        err=True,
+    return _ended(
+        f"{type(error).__name__}: {error}\n"
+        "  this is our own or the machine's fault, not a verdict\n"
+        "  next: try again with --verbose, and report it",
+        4,
     )
-    return 4

@@ -39,7 +39,7 @@ def annotate(answer: Mapping[str, Any]) -> None:
 
 def failed(message: str, exit_code: int) -> None:
     """Tell of an end without any answer, such as a registry that cannot be reached."""
-    title = f"harness: exit code {exit_code}, no verdict"
+    title, message = f"harness: exit code {exit_code}, no verdict", " ".join(message.split())
     if os.environ.get("GITHUB_ACTIONS"):
         _say("error", title, message)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -157,6 +157,14 @@ def test_nothing_is_added_that_could_not_be_read(tmp_path, fields, said):
     assert not path.exists()
 
 
+def test_a_file_that_lists_its_keys_otherwise_is_left_as_it_is(tmp_path):
+    path = tmp_path / "trust.toml"
+    path.write_text("key = []\n")
+    with pytest.raises(UsageError, match="not TOML"):
+        added(path)
+    assert path.read_text() == "key = []\n"
+
+
 def test_a_revocation_keeps_comments_and_everything_else(tmp_path):
     path = tmp_path / "trust.toml"
     added(path)

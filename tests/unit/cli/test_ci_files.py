@@ -92,6 +92,29 @@ def test_an_end_without_a_verdict_is_annotated_too(service, capsys, monkeypatch)
     assert "::error title=" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["nosuch"], ["gate", "models:/M/1"], ["verify", "m", "--x"]])
+def test_wrong_words_are_annotated_too(service, capsys, words):
+    assert run(words) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("::")]
+    assert line.startswith("::error title=harness%3A exit code 2")
+    assert "no verdict" in (service / "GITHUB_STEP_SUMMARY").read_text()
+
+
+def test_a_bug_of_ours_is_annotated_as_no_verdict(service, capsys, monkeypatch):
+    from harness import cli
+
+    for error in (RuntimeError("bug"), OSError(28, "No space left on device")):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(cli.harness, "main", fail)
+        assert run(["verify", "m"]) == 4
+        (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("::")]
+        assert line.startswith("::error title=harness%3A exit code 4%2C no verdict")
+        assert "\N{REPLACEMENT CHARACTER}" not in line
+
+
 def test_a_file_that_cannot_be_written_takes_no_verdict_away(service, capsys, monkeypatch):
     monkeypatch.setenv("HARNESS_JUNIT", str(service))
     ci.annotate(GATE)
