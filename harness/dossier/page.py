@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from harness.reporters.html import environment
 MOST_ARTIFACTS, MOST_NODES, MOST_HISTOGRAMS, MOST_ROWS = 200, 2000, 40, 500
 
 
-def render(value: Dossier) -> str:
-    """Return the page; the same facts always give the same page."""
+def render(value: Dossier, people: Mapping[str, str] = told.NOBODY) -> str:
+    """Return the page; the same facts always give the same page.
+
+    Args: `people` are the printed names of the trusted keys by key id.
+    """
     import jinja2
 
     theirs = environment()
@@ -26,6 +29,7 @@ def render(value: Dossier) -> str:
     found = told.deciding(value)
     page: str = template.render(
         value=value,
+        people=people,
         told=told,
         sides=sides,
         checks=checks,
@@ -48,7 +52,6 @@ def _artifacts(value: Dossier) -> Iterator[dict[str, Any]]:
         yield {
             **entry,
             "differs": entry.get("recorded_sha256") != entry.get("reproduced_sha256"),
-            "distance": words.distance(entry),
             "layers": charts.layers(tree) if tree else ("", 0),
             "difference": words.pruned(tree, nodes, histograms) if tree else None,
         }

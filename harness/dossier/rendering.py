@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.dossier import page
+from harness.attestations.trust import parse_trust
+from harness.dossier import page, paper
 from harness.dossier.model import Dossier
+from harness.errors import UsageError
+from harness.record import digest
 
 README = """This dossier answers: which model was it, made from which code and data, and can it be
 made again? Start with dossier.html or dossier.pdf.
@@ -26,4 +29,12 @@ Take the trust file from the operator, not from here: a dossier cannot say whom 
 
 def render(value: Dossier, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the readable files by name; `files` are those that the dossier has already."""
-    return {"README.txt": README.encode(), "dossier.html": page.render(value).encode()}
+    people = {k.keyid: k.name for k in parse_trust(files["trust.toml"].decode(), "trust.toml").keys}
+    bound = f"The facts are dossier.json with sha256 {digest(files['dossier.json'])}."
+    made = {"dossier.html": page.render(value, people).encode()}
+    try:
+        made["dossier.pdf"] = paper.render(value, bound, people)
+        return {**made, "README.txt": README.encode()}
+    except UsageError as error:
+        absent = f"\ndossier.pdf was not made: {error.message}; {error.hint}, then harness audit.\n"
+        return {**made, "README.txt": (README + absent).encode()}

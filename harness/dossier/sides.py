@@ -254,3 +254,18 @@ def deviations(value: Dossier) -> list[tuple[str, list[str]]]:
         ("Generators left unseeded", words.unseeded(found) if found else []),
         ("Isolation or limits that the host could not give", free),
     ]
+
+
+def no_mismatch(value: Dossier) -> str:
+    """Return what to say when no mismatch is known."""
+    if not listed(deciding(value).get("artifacts")):
+        return "Nothing was made again, so nothing could be compared."
+    return "None was found."
+
+
+def distance(artifact: Facts) -> str:
+    """Return the worst distance of a compared file in one phrase."""
+    if found := words.distance(artifact):
+        return found
+    same = artifact.get("recorded_sha256") == artifact.get("reproduced_sha256")
+    return "none: the bytes are the same" if same else "no number was measured: see the differences"

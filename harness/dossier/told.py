@@ -9,6 +9,8 @@ from harness.dossier.model import Dossier, Facts
 from harness.reporters import words
 
 NONE: Facts = {}
+NOBODY: Mapping[str, str] = {}
+UNMOVED = "No version of this model was ever moved to a stage by a signed statement."
 ABSENT = "not recorded"
 _STRENGTH = {
     "BITWISE": "Strength: bit for bit, the strongest of five grades: every compared file has "
@@ -200,16 +202,16 @@ def prepared(value: Dossier) -> list[tuple[str, str]]:
     ]
 
 
-def verified(value: Dossier) -> list[tuple[str, str]]:
-    """Return who verified: the deciding record's signer."""
+def verified(value: Dossier, people: Mapping[str, str] = NOBODY) -> list[tuple[str, str]]:
+    """Return who verified: the deciding record's signer; `people` are names by key id."""
     found = deciding(value)
     who = facts(found.get("verifier"))
     return [
-        ("key id", said(who.get("keyid"))),
-        ("printed name", "the one that the operator's trust file has for this key"),
-        ("at (UTC)", said(found.get("created_at"))),
+        ("printed name", person(who.get("keyid"), people)),
+        ("signed at (UTC)", said(found.get("created_at"))),
         ("meaning", "verification: this is what making it again ended with"),
         ("with", f"{said(who.get('tool'))}, host {said(who.get('host'))}"),
+        ("key id", said(who.get("keyid"))),
         ("record sha256", said(value.deciding)),
         ("record before it", said(found.get("previous_record_digest"), "none: its key's first")),
     ]
@@ -233,6 +235,36 @@ def signed(statement: Facts) -> list[tuple[str, str]]:
     return rows
 
 
-def has(value: Dossier, decision: str) -> bool:
-    """Return whether somebody signed this decision."""
-    return any(a.get("decision") == decision for a in value.approvals)
+def person(keyid: object, people: Mapping[str, str]) -> str:
+    """Return the printed name of a key's holder."""
+    return said(people.get(str(keyid)), "in the operator's trust file, under the key id")
+
+
+def nobody(value: Dossier) -> list[str]:
+    """Return which decision nobody signed, in words."""
+    made = {a.get("decision") for a in value.approvals}
+    told = (("approved", "No approval was recorded."), ("rejected", "No rejection was recorded."))
+    return [line for decision, line in told if decision not in made]
+
+
+def verification(
+    value: Dossier, digest: str, record: Facts, people: Mapping[str, str] = NOBODY
+) -> tuple[str, str, str, str]:
+    """Return one row of the history: time, verdict, verifier and digest."""
+    keyid = facts(record.get("verifier")).get("keyid")
+    decides = " (decides)" if digest == value.deciding else ""
+    who = said(people.get(str(keyid)), f"key {said(keyid, limit=12)}")
+    return said(record.get("created_at")), words.verdict(record) + decides, who, said(digest)
+
+
+def move(found: Facts) -> tuple[str, str, str, str, str]:
+    """Return one row of the alias history: time, move, versions, signer and reason."""
+    alias = f", alias {said(found.get('alias'))}" if found.get("alias") else ""
+    identity = said(found.get("identity"), "identity not recorded")
+    return (
+        said(found.get("created_at")),
+        f"{said(found.get('kind'))} to {said(found.get('stage'))}{alias}",
+        f"{said(found.get('version'))}, {said(found.get('previous_version'), 'nothing')}",
+        f"{said(found.get('printed_name'))}, {identity}",
+        said(found.get("reason"), "none was given", 1000),
+    )
