@@ -29,14 +29,6 @@ FLAGS = ("registry", "policy", "runtime")
 TAIL = 20
 
 
-class NotReproduced(Exception):
-    """A check of the record did not pass; its text is the reason from the record."""
-
-
-class Infrastructure(Exception):
-    """Nothing was found out about the model."""
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup(NAME, "reproducibility of registered models")
@@ -98,30 +90,23 @@ class Verification(pytest.Collector):
 
 
 class CheckItem(pytest.Item):
-    """One check: passes, fails with the reason from the record, or is an error of the machine's."""
+    """One check: passes, fails with the reason from the record, or could not be judged."""
 
     def __init__(self, *, check: Check, **more: Any) -> None:
         super().__init__(**more)
         self.check = check
 
     def setup(self) -> None:
-        """Raise where the infrastructure failed: pytest tells that from a failure."""
+        """Fail where nothing could be judged: pytest calls that an error and not a failure."""
         if self.check.status == "error":
-            raise Infrastructure(self.check.reason)
+            pytest.fail(self.check.reason, pytrace=False)
 
     def runtest(self) -> None:
-        """Raise where the record says that this check did not pass."""
+        """Fail where the record says that this check did not pass."""
         if self.check.status == "skipped":
             pytest.skip(self.check.reason)
         if self.check.status != "passed":
-            raise NotReproduced(self.check.reason)
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Return the reason alone: no traceback of ours explains a model."""
-        if isinstance(excinfo.value, Infrastructure | NotReproduced):
-            kind = "infrastructure" if isinstance(excinfo.value, Infrastructure) else "not met"
-            return f"{self.check.name}: {kind}: {excinfo.value}"
-        return super().repr_failure(excinfo, style)
+            pytest.fail(self.check.reason, pytrace=False)
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Return what stands in the head of a failure."""
@@ -145,7 +130,7 @@ def _run(config: pytest.Config, model: str) -> tuple[int, str, str]:
         if value := config.getoption(f"harness_{name}"):
             command += [f"--{name}", value]
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    say = reporter.write_line if reporter and config.get_verbosity() >= 0 else lambda _: None
+    say = reporter.write_line if reporter and config.option.verbose >= 0 else lambda _: None
     tail: deque[str] = deque(maxlen=TAIL)
     with tempfile.TemporaryFile() as out, _started([*command, "--", model], config, out) as process:
         try:

@@ -14,7 +14,7 @@ STAGES = ("resolve", "intact", "checkout", "rebuild", "retrain", "compare", "jud
 
 @dataclass(frozen=True)
 class Check:
-    """One check: `status` is `passed`, `failed` (a mismatch), `error` (infrastructure), `skipped`.
+    """One check: `status` is `passed`, `failed`, `error` (could not be judged) or `skipped`.
 
     `reason` says why it did not pass, from the record.
     """
@@ -41,6 +41,8 @@ def checks(record: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator[C
 def _stages(record: Mapping[str, Any]) -> Iterator[Check]:
     reason = "; ".join(map(words.plain, record.get("reasons", ())))
     bad = "error" if words.outcome(record) == "ERROR" else "failed"
+    if bad == "error":
+        reason = f"infrastructure, says nothing about the model: {reason}"
     seen, failed = set(), False
     for stage in record.get("stages", ()):
         name, status = words.plain(stage.get("name", "?")), stage.get("status")
