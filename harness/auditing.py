@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, casefile, evidence, gating, policyfile, shelf, stages
+from harness import __version__, casefile, evidence, gating, policy, policyfile, shelf, stages
 from harness.attestations import dsse, files, keys
 from harness.attestations.dsse import BadEvidence
 from harness.attestations.governance import TIME
@@ -83,7 +83,7 @@ def audit(
             evidence.waiting(version, signing),
             stages.seen(house.home, version),
         )
-        found = _collect(house, registry, case, question, subject or Subject())
+        found, problems = _collect(house, registry, case, question, subject or Subject())
     with timed(progress, "write"):
         signed = {**found, "index.json": index(found)}
         signed[SIGNED] = files.sign_file(
@@ -100,8 +100,8 @@ def audit(
         "index_digest": digest(signed["index.json"]),
         "meets": answer.meets,
         "findings": [{"code": f.code, "detail": f.detail} for f in answer.findings],
-        "problems": [p.detail for p in case.problems],
-        "exit_code": 5 if case.problems else 0,
+        "problems": list(problems),
+        "exit_code": 5 if problems else 0,
     }
 
 
@@ -138,20 +138,27 @@ def _asked(source: Source, model: str, question: Question, trust: keys.Trust) ->
 
 def _collect(
     house: House, source: Source, case: CaseFile, question: Question, subject: Subject
-) -> dict[str, bytes]:
-    """Return every file of the dossier but its index."""
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """Return every file of the dossier but its index, and what is wrong with the evidence."""
     rules, trust = house.policy(), house.trust_file()
     taken = shelf.take(source, case)
     taken[POLICY] = rules.text.encode()
     if house.settings.policy and (signed := house.signature_of(house.settings.policy)):
         taken[f"{POLICY}.intoto.json"] = signed
     taken[TRUST] = trust.read_bytes() if trust.exists() else b""
-    made_at = keys.now()
-    asked = canonical({**plain(question), **plain(subject), "made_at": made_at})
-    taken["question.json"] = asked
-    value = compose(case, rules, made_at, question, subject)
+    problems = _problems(taken, case, house.signing().trust)
+    value = compose(case, rules, keys.now(), question, subject, problems)
     taken[VALUE] = canonical(value)
-    return {**taken, **rendering.render(value, taken)}
+    for record in case.records:
+        decision = plain(policy.decide(rules, record.value))
+        for reporter in house.reporters().values():
+            text = reporter.render(record.value, decision)
+            taken[f"reports/{record.digest[:32]}{reporter.suffix}"] = text.encode()
+    return {**taken, **rendering.render(value, taken)}, problems
+
+
+def _problems(found: Mapping[str, bytes], case: CaseFile, trust: keys.Trust) -> tuple[str, ...]:
+    return (*(p.detail for p in case.problems), *shelf.beside(found, case, trust))
 
 
 def _decide(case: CaseFile, rules: Policy, now: str) -> Answer:
@@ -162,7 +169,12 @@ def _decide(case: CaseFile, rules: Policy, now: str) -> Answer:
 
 
 def compose(
-    case: CaseFile, rules: Policy, made_at: str, question: Question, subject: Subject
+    case: CaseFile,
+    rules: Policy,
+    made_at: str,
+    question: Question,
+    subject: Subject,
+    problems: tuple[str, ...],
 ) -> Dossier:
     """Return the facts of a dossier; the same evidence always gives the same facts."""
     answer, version = _decide(case, rules, made_at), case.version
@@ -214,7 +226,7 @@ def compose(
             }
             for s in case.moves
         ),
-        problems=tuple(p.detail for p in case.problems),
+        problems=problems,
         notes=case.notes,
         made_at=made_at,
         tool=f"repro-harness {__version__}",
@@ -246,8 +258,8 @@ def audit_verify(
     held = shelf.Shelf(found)
     case = casefile.read(held, held.version, whom)
     rules, value = _own_policy(found, whom), _value(found)
-    problems = [f"{p.code}: {p.detail}" for p in case.problems]
-    problems += _same_facts(case, rules, value)
+    problems = list(_problems(found, case, whom))
+    problems += _same_facts(case, rules, value, tuple(problems))
     problems += _same_version(held, value, whom)
     if model is not None:
         problems += _model_files(case, model)
@@ -341,13 +353,16 @@ def _value(found: Mapping[str, bytes]) -> dict[str, Any]:
     return value
 
 
-def _same_facts(case: CaseFile, rules: Policy, value: Mapping[str, Any]) -> list[str]:
+def _same_facts(
+    case: CaseFile, rules: Policy, value: Mapping[str, Any], problems: tuple[str, ...]
+) -> list[str]:
     """Return where the dossier says otherwise than its own evidence does."""
     try:
         asked = value["question"]["asked"]
         question = Question(str(asked["alias"]), str(asked["at"]))
         subject = Subject(*(str(value[k]) for k in ("intended_use", "owner", "risk_tier")))
-        again = plain(compose(case, rules, str(value["made_at"]), question, subject))
+        made_at = str(value["made_at"])
+        again = plain(compose(case, rules, made_at, question, subject, problems))
     except (KeyError, TypeError, ValueError) as error:
         return [f"{VALUE}: cannot be read: {error!r}"]
     # Another release may say more, or the operator's file may have another place.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from harness.attestations import dsse
 from harness.attestations.dsse import BadEvidence
+from harness.attestations.keys import Trust
 from harness.casefile import APPROVALS, WAIVERS, CaseFile, Source
 from harness.errors import UsageError
 from harness.evidence import STATEMENT
@@ -15,23 +18,25 @@ from harness.model import Version
 from harness.record import canonical, digest
 from harness.registries.base import VersionInfo
 
-OBSERVED = "observed.json"
+OBSERVED, ENVELOPE = "observed.json", ".intoto.json"
 FOLDERS = ("lineage", APPROVALS, WAIVERS)
 
 
 def take(source: Source, case: CaseFile) -> dict[str, bytes]:
-    """Return every signed document of a version, and what the registry said of it, by path."""
+    """Return every signed document of a version, and what the registry said of it, by path.
+
+    Only envelopes are taken as they are. What lies beside them in the registry (bundles, records,
+    reports) anyone there could have changed: it is made again from what is signed.
+    """
     version = case.version
     files: dict[str, bytes] = {}
     for folder in FOLDERS:
-        for name, data in source.documents(version, folder).items():
-            files[f"evidence/{folder}/{name}"] = data
-    for name, data in source.kept(version.name).items():
-        files[f"evidence/moves/{name}"] = data
+        files |= _signed(f"evidence/{folder}", source.documents(version, folder))
+    files |= _signed("evidence/moves", source.kept(version.name))
     for documents in source.records(version):
         # Two runs may hold the same record: it lies here once, under its statement's digest.
         place = f"evidence/records/{digest(documents.get(STATEMENT, b''))[:32]}"
-        files |= {f"{place}/{name}": data for name, data in documents.items()}
+        files |= _signed(place, documents)
     observed = {
         "registry": version.registry,
         "model": version.name,
@@ -40,7 +45,53 @@ def take(source: Source, case: CaseFile) -> dict[str, bytes]:
         "aliases": dict(case.aliases),
         "stage": case.info.stage,
     }
-    return {**files, OBSERVED: canonical(observed)}
+    return {**files, **derived(files), OBSERVED: canonical(observed)}
+
+
+def _signed(place: str, documents: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{place}/{n}": d for n, d in documents.items() if n.endswith(ENVELOPE)}
+
+
+def derived(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return what follows from the envelopes: a bundle of each, and the record of a verdict."""
+    found = {}
+    for path, data in files.items():
+        if not (path.startswith("evidence/") and path.endswith(ENVELOPE)):
+            continue
+        try:
+            found[path.removesuffix(ENVELOPE) + ".sigstore.json"] = dsse.bundle(data)
+            if path.endswith(f"/{STATEMENT}"):
+                payload = base64.b64decode(json.loads(data)["payload"], validate=True)
+                record = dsse.strict_json(payload)["predicate"]
+                found[str(PurePosixPath(path).with_name("record.json"))] = canonical(record)
+        except (BadEvidence, KeyError, TypeError, ValueError):
+            # A broken envelope is evidence as well: `beside` names it.
+            continue
+    return found
+
+
+def beside(files: Mapping[str, bytes], case: CaseFile, trust: Trust) -> Iterator[str]:
+    """Yield what is wrong with the statements beside each record, and with what follows."""
+    for path, data in derived(files).items():
+        if files.get(path) != data:
+            yield f"{path}: not what its signed statement says"
+    records = {digest(r.data)[:32]: r for r in case.records}
+    for path, data in files.items():
+        place = PurePosixPath(path)
+        if place.parts[:2] != ("evidence", "records") or not path.endswith(ENVELOPE):
+            continue
+        record = records.get(place.parent.name)
+        if place.name == STATEMENT or record is None:
+            continue
+        try:
+            statement, key = dsse.verify(data, trust, "verifier")
+        except BadEvidence as error:
+            yield f"{path}: {error.message}"
+            continue
+        own = dsse.strict_json(base64.b64decode(json.loads(record.data)["payload"]))
+        same = key == record.key and statement["subject"] == own["subject"]
+        if not same or dsse.signed_at(statement) != record.value["created_at"]:
+            yield f"{path}: not about the record beside it"
 
 
 class Shelf:

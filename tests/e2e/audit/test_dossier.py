@@ -221,3 +221,34 @@ def test_an_existing_target_is_left_alone(bank, run, dossier):
     before = sorted(dossier.rglob("*"))
     assert run("vera", "audit", "models:/M/1", "-o", dossier)[0] == 2
     assert sorted(dossier.rglob("*")) == before
+
+
+def put_beside(bank, version, documents):
+    """Overwrite files of a published verification, as anyone who can write there may."""
+    client = bank.registry._client
+    where = client.get_experiment_by_name(f"harness/{version.name}").experiment_id
+    (row, *_) = client.search_runs([where], f"tags.`harness.version` = '{version.number}'")
+    bank.registry._upload(row.info.run_id, documents, "harness")
+
+
+def test_a_forged_report_in_the_registry_does_not_reach_the_dossier(bank, run, check, tmp_path):
+    version = bank.version()
+    bank.judged(version, verdict=Verdict(Outcome.DIVERGED, cause=Cause.STABLE))
+    put_beside(bank, version, {"report.html": b"REPRODUCED BITWISE", "record.json": b"{}"})
+    assert run("vera", "audit", version.uri, "-o", tmp_path / "d")[0] == 0
+    shown = [p.read_bytes() for p in (tmp_path / "d").rglob("*.html")]
+    assert shown
+    assert not any(b"REPRODUCED BITWISE" == text for text in shown)
+    assert check(tmp_path / "d")[0] == 1
+
+
+def test_a_summary_of_another_verdict_is_named(bank, run, check, tmp_path):
+    good, bad = bank.version(content=b"one"), bank.version(content=b"two")
+    bank.judged(good, created_at="2026-11-01T00:00:00Z")
+    bank.judged(bad, grade="TOLERANCE")
+    (theirs,) = bank.registry.records(good)
+    put_beside(bank, bad, {"vsa.intoto.json": theirs["vsa.intoto.json"]})
+    code, answer, _ = run("vera", "audit", bad.uri, "-o", tmp_path / "d")
+    assert code == 5
+    assert "vsa.intoto.json: not about the record beside it" in str(answer["problems"])
+    assert check(tmp_path / "d")[0] == 5
