@@ -195,8 +195,8 @@ def _past(sheet: Sheet, value: Dossier, people: Mapping[str, str]) -> None:
     _rest(sheet, len(value.records), "No verification was recorded.")
     sheet.heading("Which version had which alias")
     if value.moves:
-        header = ("at (UTC)", "move", "version, in place of", "signed by", "reason")
-        sheet.grid(header, [told.move(m) for m in value.moves[-MOST:]], (20, 18, 18, 22, 22))
+        told_of = ("at (UTC)", "move", "version, in place of", "signed by", "reason")
+        sheet.grid(told_of, [told.move(m) for m in value.moves[-MOST:]], (20, 18, 18, 22, 22))
     _rest(sheet, len(value.moves), told.UNMOVED)
 
 

@@ -12,7 +12,7 @@ from fpdf.fonts import FontFace
 
 CODEC, MARGIN = "cp1252", 18
 # Untrusted text has no control characters left, so that none of it can pass for this mark.
-TOTAL = "\x01"
+TOTAL = "\x01" * 5
 INK, SOFT, GOOD, BAD, LINE = (
     (27, 31, 36),
     (87, 96, 106),

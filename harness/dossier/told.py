@@ -107,7 +107,7 @@ def verdict(value: Dossier) -> str:
         said_so = words.sentence(found).replace(" below", " in this dossier")
     else:
         said_so = words.sentence(found)
-    return f"{said_so} So it was judged at {said(found.get('created_at'))} (UTC)."
+    return f"{said_so} Judged at {said(found.get('created_at'))} (UTC)."
 
 
 def strength(value: Dossier) -> str:
