@@ -5,6 +5,7 @@ The age is derived when the badge is drawn: a badge that lies about may be older
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
@@ -22,7 +23,7 @@ _NOT = {"DIVERGED", "TAMPERED"}
 # Dark enough for white text at 4.5:1 (WCAG AA); the words say the same as the colour.
 _GREEN, _AMBER, _RED, _GREY = "#1a7f37", "#8a5a00", "#b42318", "#57606a"
 _DAY = 86400
-_HEIGHT, _PAD, _PER_CHARACTER = 20, 6, 6.6
+_HEIGHT, _PAD = 20, 6
 _MOST = 60
 
 
@@ -79,8 +80,17 @@ def _stale(record: Mapping[str, Any], max_age: float, now: datetime) -> str:
     return f"stale {int(age // _DAY)} d" if age > max_age else ""
 
 
+def _width(character: str) -> float:
+    """Return about how wide a character is at 11 px; `textLength` makes up for the rest."""
+    if unicodedata.east_asian_width(character) in "WF":
+        return 11.0
+    if character in "ijlf.,:;'|/ -()[]rt!I":
+        return 4.3
+    return 9.5 if character in "mwMW@%" else 7.3 if character.isupper() else 6.6
+
+
 def _svg(label: str, text: str, colour: str) -> str:
-    widths = [round(len(part) * _PER_CHARACTER) + 2 * _PAD for part in (label, text)]
+    widths = [round(sum(map(_width, part))) + 2 * _PAD for part in (label, text)]
     whole, left = sum(widths), widths[0]
     title = escape(f"{label}: {text}")
 

@@ -43,10 +43,13 @@ def _stages(record: Mapping[str, Any]) -> Iterator[Check]:
     bad = "error" if words.outcome(record) == "ERROR" else "failed"
     if bad == "error":
         reason = f"infrastructure, says nothing about the model: {reason}"
-    seen, failed = set(), False
+    seen: dict[str, int] = {}
+    failed = False
     for stage in record.get("stages", ()):
         name, status = words.plain(stage.get("name", "?")), stage.get("status")
-        seen.add(name)
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:  # judged again after one more run
+            name = f"{name} {seen[name]}"
         failed |= status == "failed"
         found = {"failed": bad, "skipped": "skipped"}.get(str(status), "passed")
         why = {"failed": reason, "skipped": "skipped"}.get(str(status), "")

@@ -64,6 +64,14 @@ def test_infrastructure_is_an_error_and_a_mismatch_a_failure():
     assert statuses(samples.record())["model.model.npz"] == "failed"
 
 
+def test_every_check_has_a_name_of_its_own():
+    names = ("retrain", "judge", "retrain 2", "judge")
+    case = samples.record(stages=[{"name": n, "status": "done", "seconds": 1.0} for n in names])
+    found = [c.name for c in checks(case, samples.REFUSED)]
+    assert "stage.judge 2" in found
+    assert len(found) == len(set(found))
+
+
 def test_a_gate_that_is_shut_names_its_findings():
     assert headline(GATE) == "gate to Production SHUT: digits/3"
     assert "stale: 34 days old" in markdown(GATE).replace("\\", "")
