@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import tarfile
 import tempfile
@@ -22,8 +23,9 @@ BLOCK = 1 << 20
 SLACK = 256 << 20
 RATIO = 100  # what honest data compresses to; a bomb compresses a thousandfold
 WHY = "times, owners, order and compression of an archive are not its content"
-OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 LONGEST = 1 << 20
+MEMORY = 128 << 20  # what xz may use: its largest preset needs 65 MiB, a header may ask for 4 GiB
+ZEROS = bytes(BLOCK)
 EXTENDED = {
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -32,6 +34,56 @@ BROKEN = (
     zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError,
     NotImplementedError, ValueError, RuntimeError,
 )  # fmt: skip
+
+
+class _Xz(io.RawIOBase):
+    """The content of an xz file in bounded memory, which `lzma.open` does not keep to."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._decoder = self._fresh()
+
+    @staticmethod
+    def _fresh() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Expand the next bytes. Raises: LZMAError, EOFError for a file that ends early."""
+        while (source := self._source()) is not None:
+            if found := self._decoder.decompress(source, len(buffer)):
+                buffer[: len(found)] = found
+                return len(found)
+        return 0
+
+    def _source(self) -> bytes | None:
+        """Return what the decoder needs next; None at the end, which only zeros may follow."""
+        if not self._decoder.eof:
+            source = self._file.read(1 << 16) if self._decoder.needs_input else b""
+            if self._decoder.needs_input and not source:
+                raise EOFError("the compressed data ends early")
+            return source
+        rest = self._decoder.unused_data.lstrip(b"\0")
+        while not rest and (block := self._file.read(1 << 16)):
+            rest = block.lstrip(b"\0")
+        if rest:
+            self._decoder = self._fresh()
+        return rest or None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+OPENERS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lambda path, mode: io.BufferedReader(_Xz(path)),
+}
 
 
 class Archive:
@@ -85,7 +137,11 @@ def _copy(stream: IO[bytes], target: Path, limit: int, path: Path) -> int:
             done += len(block)
             if done > limit:
                 raise CannotCompare(f"{path.name}: expands beyond what its size allows")
-            out.write(block)
+            if block == ZEROS:  # a hole of the archive becomes one of the copy
+                out.seek(len(block), 1)
+            else:
+                out.write(block)
+        out.truncate(done)
     return done
 
 
@@ -194,7 +250,7 @@ def _expanded(head: bytes) -> bytes:
         if head.startswith(b"BZh"):
             return bz2.BZ2Decompressor().decompress(head, 512)
         if head.startswith(b"\xfd7zXZ"):
-            return lzma.LZMADecompressor(memlimit=256 << 20).decompress(head, 512)
+            return lzma.LZMADecompressor(memlimit=MEMORY).decompress(head, 512)
     except (zlib.error, lzma.LZMAError, OSError, ValueError, EOFError):
         return b""
     return head

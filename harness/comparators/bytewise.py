@@ -7,10 +7,12 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 
 from harness.comparators.threads import everywhere
 from harness.model import Difference, Status
 
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 SMALL = 1 << 16
 CHUNK = 1 << 19  # two of them stay in the second-level cache
 JOB = 1 << 22  # what one thread takes at a time
@@ -18,27 +20,32 @@ WINDOW = 32
 
 
 def same_bytes(a: Path | str, b: Path | str) -> bool:
-    """Return whether two files have the same bytes, read once, in parallel when large."""
-    one = _open(a)
+    """Return whether two regular files have the same bytes. Raises: OSError for a link."""
+    regular = S_ISREG(os.lstat(a).st_mode) and S_ISREG(os.lstat(b).st_mode)
+    return regular and same_size(a, b) is not None
+
+
+def same_size(a: Path | str, b: Path | str) -> int | None:
+    """Return the size of two files, known to be regular, of the same bytes; None if they differ.
+
+    Read once, by all cores when large. A folder may hold very many small ones, so that no system
+    call is made that need not be. Raises: OSError where one cannot be opened, or is a link.
+    """
+    one = os.open(a, FLAGS)
     try:
-        two = _open(b)
-    except OSError:
-        os.close(one)
-        raise
-    try:
-        size = os.fstat(one).st_size
-        if size != os.fstat(two).st_size:
-            return False
-        if size <= SMALL:
-            return os.pread(one, SMALL, 0) == os.pread(two, SMALL, 0)
-        return _first(one, two, size) < 0
+        two = os.open(b, FLAGS)
+        try:
+            size = os.lseek(one, 0, os.SEEK_END)
+            if size != os.lseek(two, 0, os.SEEK_END):
+                return None
+            if size > SMALL:
+                return size if _first(one, two, size) < 0 else None
+            left = os.pread(one, size, 0)
+            return size if left == os.pread(two, size, 0) and len(left) == size else None
+        finally:
+            os.close(two)
     finally:
         os.close(one)
-        os.close(two)
-
-
-def _open(path: Path | str) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _first(one: int, two: int, size: int) -> int:
@@ -99,7 +106,7 @@ def _in_job(one: int, two: int, job: range, a: bytearray, b: bytearray) -> int:
 def describe(a: Path, b: Path, reason: str) -> Difference:
     """Return the leaf for files whose bytes differ and that no format could read: bytes cannot
     tell a change that matters from one that does not."""
-    one, two = _open(a), _open(b)
+    one, two = os.open(a, FLAGS), os.open(b, FLAGS)
     try:
         shared = min(a.stat().st_size, b.stat().st_size)
         chunk = _first(one, two, shared)

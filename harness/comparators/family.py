@@ -8,12 +8,13 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harness import comparators
 from harness.comparators.base import Bounds, CannotCompare, Comparator, Context, Sniff
-from harness.comparators.bytewise import describe, same_bytes
+from harness.comparators.bytewise import describe, same_bytes, same_size
 from harness.comparators.units import IN_FORCE, Unit, units
 from harness.comparators.units import compare as compare_as_one
 from harness.errors import HarnessError, UsageError
@@ -120,7 +121,7 @@ def _compare(a: Path, b: Path, name: str, context: Context) -> Difference:
 
 def _identical(name: str, size: int) -> Difference:
     """Return the leaf for equal bytes; an empty file holds no value and proves nothing."""
-    return Difference(name, Status.IDENTICAL, BYTES, values=min(1, size))
+    return Difference(name, Status.IDENTICAL, BYTES, values=1 if size else 0)
 
 
 def _formats(a: Path, b: Path, name: str, context: Context) -> Difference:
@@ -150,17 +151,31 @@ def _sniff(path: Path) -> Sniff:
 
 
 def _folder(a: Path, b: Path, name: str, context: Context) -> Difference:
-    left, right = set(_members(a)), set(_members(b))
+    left, right = _members(a), _members(b)
+    names = sorted(left.keys() | right.keys())
+    equal = _equal(a, b, names[: context.bounds.entries], left, right)
+    if len(equal) == len(names):
+        return _all_equal(name, equal, context.bounds.nodes)
     together = units(left, right)
-    left -= {path for unit in together for path in unit.left}
-    right -= {path for unit in together for path in unit.right}
-    names = sorted(left | right)
+    grouped = {path for unit in together for path in (*unit.left, *unit.right)}
+    names = [path for path in names if path not in grouped]
+    left, right = ({p: r for p, r in side.items() if p not in grouped} for side in (left, right))
     children = (
         *(compare_as_one(unit, a.joinpath, b.joinpath, context) for unit in together),
-        *_children(a, b, names[: context.bounds.entries], left, right, context),
+        *_children(a, b, names[: context.bounds.entries], left, right, equal, context),
     )
     found = assemble(name, children, "folder@1", max(0, len(names) - context.bounds.entries))
     return _bounded(found, context.bounds.nodes)
+
+
+def _all_equal(name: str, equal: dict[str, int], nodes: int) -> Difference:
+    """Return the node of two folders of the same files; a folder may hold very many of them."""
+    shown = tuple(_identical(path, equal[path]) for path in islice(equal, nodes))
+    values = sum(1 for size in equal.values() if size)
+    dropped = len(equal) - len(shown)
+    return Difference(
+        name, Status.IDENTICAL, "folder@1", values=values, children=shown, truncated=dropped
+    )
 
 
 def _bounded(found: Difference, nodes: int) -> Difference:
@@ -174,44 +189,63 @@ def _bounded(found: Difference, nodes: int) -> Difference:
     return replace(found, children=children, truncated=found.truncated + dropped)
 
 
-def _members(folder: Path) -> Iterator[str]:
-    """Yield the path of everything below that is no folder; links are named, never followed."""
-    root = str(folder)
+def _members(folder: Path) -> dict[str, bool]:
+    """Return the path of everything below that is no folder, and whether it is a regular file.
+
+    Links are named, never followed. Raises: OSError for a folder that may not be listed.
+    """
     model = (folder / "MLmodel").is_file()
-    for top, folders, files in os.walk(root):
-        below = top[len(root) + 1 :]
-        links = [f for f in folders if Path(top, f).is_symlink()]
-        for entry in (*files, *links):
-            path = f"{below}/{entry}" if below else entry
-            if not (model and path == DOWNLOADED):
-                yield path
+    found: dict[str, bool] = {}
+    below = [""]
+    while below:
+        top = below.pop()
+        with os.scandir(f"{folder}/{top}") as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(f"{top}{entry.name}/")
+                else:
+                    found[top + entry.name] = entry.is_file(follow_symlinks=False)
+    if model:
+        found.pop(DOWNLOADED, None)
+    return found
+
+
+def _equal(
+    a: Path, b: Path, names: list[str], left: dict[str, bool], right: dict[str, bool]
+) -> dict[str, int]:
+    """Return the regular files of the same bytes on both sides, and their sizes."""
+    found: dict[str, int] = {}
+    for path in names:
+        if left.get(path) and right.get(path):
+            try:
+                size = same_size(f"{a}/{path}", f"{b}/{path}")
+            except OSError:  # told of when the file is looked at by itself
+                continue
+            if size is not None:
+                found[path] = size
+    return found
 
 
 def _children(
-    a: Path, b: Path, names: list[str], left: set[str], right: set[str], context: Context
+    a: Path,
+    b: Path,
+    names: list[str],
+    left: dict[str, bool],
+    right: dict[str, bool],
+    equal: dict[str, int],
+    context: Context,
 ) -> Iterator[Difference]:
     compare_part: Callable[[Path, Path, str], Difference] | None = context.compare
     assert compare_part is not None
     for path in names:
-        if path not in right:
+        if path in equal:
+            yield _identical(path, equal[path])
+        elif path not in right:
             yield Difference(path, Status.MISSING, "folder@1")
         elif path not in left:
             yield Difference(path, Status.EXTRA, "folder@1")
-        elif (size := _same_file(f"{a}/{path}", f"{b}/{path}")) is not None:
-            yield _identical(path, size)
         else:
             yield compare_part(a / path, b / path, path)
-
-
-def _same_file(a: str, b: str) -> int | None:
-    """Return the size of two equal regular files; a folder may hold very many of them."""
-    try:
-        one, two = os.lstat(a), os.lstat(b)
-        regular = stat.S_ISREG(one.st_mode) and stat.S_ISREG(two.st_mode)
-        same = regular and one.st_size == two.st_size and same_bytes(a, b)
-    except OSError:
-        return None
-    return one.st_size if same else None
 
 
 def assemble(

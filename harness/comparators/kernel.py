@@ -106,9 +106,12 @@ class Kernel:
         sums.gaps.append(0.0)
         sums.norms.append(0.0)
         sample = Sample(a.dtype, end - start) if counted(self.dtype) else None
+        astray = [bool(side.ctypes.data % 4) or not side.flags.aligned for side in (a, b)]
         for at in range(start, end, self.chunk):
             stop = min(at + self.chunk, end)
-            one, two = self._aligned(a[at:stop], 0), self._aligned(b[at:stop], 1)
+            one, two = a[at:stop], b[at:stop]
+            if any(astray):
+                one, two = self._aligned(one, 0), self._aligned(two, 1)
             count = self._add(one, two)
             if sample:
                 sample.take(one, two, at - start)
@@ -120,8 +123,6 @@ class Kernel:
 
     def _aligned(self, chunk: np.ndarray, side: int) -> Any:
         """Return a chunk where vector instructions read it; members of a zip lie anywhere."""
-        if not chunk.ctypes.data % 4 and chunk.flags.aligned:
-            return chunk
         size = chunk.nbytes
         if size > self.raw[side].size:  # a type wider than eight bytes
             return chunk.copy()

@@ -2,6 +2,9 @@
 
 import gzip
 import io
+import lzma
+import os
+import resource
 import tarfile
 import time
 import tracemalloc
@@ -9,7 +12,7 @@ import zipfile
 
 import pytest
 
-from harness.comparators import family
+from harness.comparators import archive, family
 from harness.comparators.base import Bounds
 from harness.model import Status
 
@@ -138,3 +141,44 @@ def test_a_table_in_gzip_is_compared_as_a_table(tmp_path):
     two.write_bytes(gzip.compress(b"a,b\n1,2\n3,4\n", mtime=2))
     found = family.compare(one, two, "t.csv.gz")
     assert (found.status, [s.what for s in found.set_aside]) == (Status.EXACT, ["container"])
+
+
+def xz(data, dictionary=1 << 20):
+    return lzma.compress(data, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": dictionary}])
+
+
+def test_xz_of_several_streams_is_read_to_its_end(tmp_path):
+    a, b = tmp_path / "a.csv.xz", tmp_path / "b.csv.xz"
+    a.write_bytes(xz(b"x,y\n1,2\n3,4\n"))
+    b.write_bytes(xz(b"x,y\n1,2\n") + bytes(8) + xz(b"3,4\n") + bytes(4))
+    assert family.compare(a, b, "m").status == Status.EXACT
+    b.write_bytes(xz(b"x,y\n1,2\n") + bytes(8) + xz(b"3,5\n"))
+    assert family.compare(a, b, "m").status == Status.DIFFERENT
+
+
+@pytest.mark.parametrize("compare", ["tar", "compressed"])
+def test_xz_that_asks_for_much_memory_is_refused_before_it_has_it(tmp_path, compare):
+    data = tar(member("a"), compress=False) if compare == "tar" else b"x,y\n1,2\n"
+    a, b = tmp_path / "a.xz", tmp_path / "b.xz"
+    a.write_bytes(xz(data, 1 << 30))
+    b.write_bytes(xz(data))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = family.compare(a, b, "m", bounds=BOUNDS)
+    assert found.status == Status.UNCOMPARABLE
+    assert "emory" in found.reason or "no comparator" in found.reason
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+
+
+@pytest.mark.parametrize("end", [b"garbage behind", b"\xfd7zXZ\0"])
+def test_xz_with_something_behind_its_end_is_refused(tmp_path, end):
+    a, b = tmp_path / "a.csv.xz", tmp_path / "b.csv.xz"
+    a.write_bytes(xz(b"x,y\n1,2\n"))
+    b.write_bytes(xz(b"x,y\n1,2\n") + end)
+    assert family.compare(a, b, "m").status == Status.UNCOMPARABLE
+
+
+def test_a_member_of_zeros_fills_no_disk(tmp_path):
+    source, target = io.BytesIO(bytes(8 << 20) + b"end" + bytes(3 << 20)), tmp_path / "copy"
+    archive._copy(source, target, 1 << 30, tmp_path / "a.tar")
+    assert target.read_bytes() == source.getvalue()
+    assert os.stat(target).st_blocks * 512 < 4 << 20
