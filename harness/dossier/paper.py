@@ -89,6 +89,10 @@ def _origin(sheet: Sheet, value: Dossier) -> None:
         sheet.rows(sides.code(value))
     else:
         sheet.text_line("No lineage by a trusted recorder was found: nothing is known of the code.")
+    sheet.text_line("Metrics and parameters, as recorded", bold=True)
+    numbers = sides.numbers(value)
+    sheet.rows(numbers[:MOST])
+    _rest(sheet, len(numbers), "None was recorded.")
     sheet.heading("Data")
     data = sides.data(value)
     for d in data[:MOST]:
@@ -137,6 +141,9 @@ def _comparison(sheet: Sheet, value: Dossier) -> None:
             ]
         )
     _rest(sheet, len(artifacts), "No file was compared.")
+    if left := sides.uncompared(value)[:MOST]:
+        sheet.text_line("Recorded, but not compared", bold=True)
+        sheet.rows(left)
 
 
 def _departures(sheet: Sheet, value: Dossier) -> None:

@@ -60,7 +60,7 @@ def both(value: Dossier) -> list[Row]:
         ),
         Row(
             "exit status",
-            "0 (else nothing is recorded)" if made else "no lineage",
+            _ended(made),
             _exit(run, gone),
         ),
         Row("runs", "1" if made else "no lineage", str(len(runs)) if runs else gone),
@@ -72,6 +72,12 @@ def both(value: Dossier) -> list[Row]:
         *_pairs(found, made, "hardware", _HARDWARE, gone),
         Row("accelerators", *_gpus(found, made, gone)),
     ]
+
+
+def _ended(made: Facts) -> str:
+    if made.get("origin") == "recorded":
+        return "0: only a training that succeeds is recorded"
+    return "not observed: the lineage was attached later" if made else "no lineage"
 
 
 def _none(run: Facts, gone: str) -> str:
@@ -98,6 +104,8 @@ def _log(run: Facts, gone: str) -> str:
 
 
 def _pinned(side: Facts) -> str:
+    if not side:
+        return "no lineage"
     report = facts(side.get("bootstrap"))
     if report.get("pinned"):
         return "yes"
@@ -197,6 +205,27 @@ def data(value: Dossier) -> list[dict[str, str]]:
             "remote": said(d.get("remote"), "default"),
         }
         for d in rows
+    ]
+
+
+def numbers(value: Dossier) -> list[tuple[str, str]]:
+    """Return the metrics and parameters that were recorded, as (what, value)."""
+    notes = facts(value.lineage.get("annotations"))
+    found = []
+    for part, title in (("metrics", "metric"), ("params", "parameter")):
+        for key, number in sorted(facts(notes.get(part)).items(), key=lambda row: str(row[0])):
+            found.append((f"{title} {said(key, limit=120)}", said(number)))
+    return found
+
+
+def uncompared(value: Dossier) -> list[tuple[str, str]]:
+    """Return (what, sha256) of every recorded output that the deciding record did not compare."""
+    done = {str(facts(a).get("path")) for a in listed(deciding(value).get("artifacts"))}
+    rows = [facts(o) for o in listed(value.lineage.get("outputs"))]
+    return [
+        (f"{said(o.get('path'))} ({said(o.get('role'))})", said(o.get("sha256")))
+        for o in rows
+        if str(o.get("path")) not in done
     ]
 
 

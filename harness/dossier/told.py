@@ -31,6 +31,13 @@ _LIMITS = {
     "two models may answer differently.",
     "STATISTICAL": "Two models with the same metrics may still decide single cases differently.",
 }
+_OTHERWISE = {
+    "DIVERGED": "That it came out different does not show that the model is wrong: it shows that "
+    "its recorded origin does not explain it.",
+    "TAMPERED": "Which of the two is right, the record or what the registry has now, is not known "
+    "from this alone.",
+}
+_UNJUDGED = "It was not judged: this speaks neither for the model nor against it."
 _ALWAYS = (
     "Making a model again shows where it comes from. It does not show that the model, its data "
     "or its use are right, fair or fit for purpose.",
@@ -120,10 +127,11 @@ def strength(value: Dossier) -> str:
 
 def decision(value: Dossier) -> str:
     """Return what the policy makes of it, in one sentence; its reasons stand by themselves."""
+    where = f"the operator's policy for {words.plain(value.stage, 40)}, where the version stands"
+    if value.problems:
+        return f"Its evidence is not whole, so it does NOT meet {where}."
     answer = "meets" if value.decision.get("meets") else "does NOT meet"
-    stage = words.plain(value.stage, 40)
-    where = f"for {stage}, where the version stands"
-    return f"By the evidence in this dossier it {answer} the operator's policy {where}."
+    return f"By the evidence in this dossier it {answer} {where}."
 
 
 def reasons(value: Dossier) -> list[str]:
@@ -149,11 +157,8 @@ def limits(value: Dossier) -> list[str]:
         )
     if found.get("outcome") == "REPRODUCED" and (grade := _LIMITS.get(str(found.get("grade")))):
         own.append(grade)
-    if found and found.get("outcome") != "REPRODUCED":
-        own.append(
-            "That it was not reproduced does not show that the model is wrong: it shows "
-            "that its recorded origin does not explain it."
-        )
+    if (outcome := str(found.get("outcome"))) != "REPRODUCED" and found:
+        own.append(_OTHERWISE.get(outcome, _UNJUDGED))
     if found.get("conditional"):
         own.append("The comparison is conditional: see the mismatches of environment and hardware.")
     if value.lineage.get("origin") == "adopted":
