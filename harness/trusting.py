@@ -44,7 +44,10 @@ def add(
     except ValueError as error:
         raise UsageError(f"{public}: {error}", "harness keys new writes a .pub file") from None
     path = _trust_file(settings)
-    return {"schema": 1, "trust": str(path), **_row(keys.add(path, key, name, roles, **more))}
+    row = _row(keys.add(path, key, name, roles, **more))
+    lacking = "approver" in roles and not row["identity"]
+    warnings = ["without --identity no four-eyes rule counts this approver"] if lacking else []
+    return {"schema": 1, "trust": str(path), **row, "warnings": warnings}
 
 
 def listed(settings: Settings) -> dict[str, Any]:

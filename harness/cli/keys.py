@@ -78,8 +78,9 @@ def trust(
 
     times = {"not_before": not_before, "not_after": not_after}
     answer = trusting.add(settings, public, name, roles, identity=identity, **times)
-    said = f"{answer['trust']}: trusts {_line(answer)}"
-    return print_answer(answer, as_json, lambda: said)
+    said = [f"{answer['trust']}: trusts {_line(answer)}"]
+    said += [f"warning: {w}" for w in answer["warnings"]]
+    return print_answer(answer, as_json, lambda: "\n".join(said))
 
 
 @keys.command("list")
@@ -91,20 +92,33 @@ def listed(settings: Settings, progress: Progress, as_json: bool) -> int:
     answer = trusting.listed(settings)
 
     def text() -> str:
-        rows = [_line(k) for k in answer["keys"]] or [f"{answer['trust']}: trusts nobody yet"]
+        rows = _table([_cells(k) for k in answer["keys"]])
         mine, problem = answer["signing"], answer["signing_problem"]
         own = f"{mine['keyid'][:12]} ({mine['where']})" if mine else "no key yet; made on first use"
-        return "\n".join([*rows, f"this machine signs with: {problem or own}"])
+        head = f"{answer['trust']}:" if rows else f"{answer['trust']}: trusts nobody yet"
+        return "\n".join([head, *rows, f"this machine signs with: {problem or own}"])
 
     return print_answer(answer, as_json, text)
 
 
-def _line(key: dict[str, Any]) -> str:
-    until = key["not_after"] or "no end"
-    valid = f"{key['not_before'] or 'always'} to {until}"
+def _cells(key: dict[str, Any]) -> list[str]:
+    valid = f"{key['not_before'] or 'always'} to {key['not_after'] or 'no end'}"
     state = key["state"] + (f" {key['revoked_at']}" if key["revoked_at"] else "")
-    roles = ", ".join(key["roles"])
-    return f"{key['keyid'][:12]}  {key['name']}  <{key['identity']}>  {roles}  {valid}  {state}"
+    person = [key["keyid"][:12], key["name"], key["identity"] or "-"]
+    return [*person, ", ".join(key["roles"]), valid, state]
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Return rows under a head, in columns."""
+    if not rows:
+        return []
+    rows = [["KEY", "NAME", "IDENTITY", "ROLES", "VALID", "STATE"], *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+
+
+def _line(key: dict[str, Any]) -> str:
+    return "  ".join(_cells(key))
 
 
 @keys.command("revoke")

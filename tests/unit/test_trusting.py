@@ -95,6 +95,13 @@ def test_a_private_key_is_not_trusted_and_not_shown(cli, tmp_path):
     assert not (tmp_path / "home/trust.toml").exists()
 
 
+def test_an_approver_without_an_identity_is_warned_about(cli):
+    _, made, _ = cli("new", "ada", "--json")
+    _, row, _ = cli("trust", made["public"], "--name", "Ada", "--role", "approver", "--json")
+    assert "four-eyes" in row["warnings"][0]
+    assert row["roles"] == ["approver"]
+
+
 def test_a_revocation_in_the_future_is_refused(cli, tmp_path):
     _, made, _ = cli("new", "ada", "--json")
     cli("trust", made["public"], "--name", "Ada", "--role", "verifier")
