@@ -36,7 +36,7 @@ def audit(
     as_json: bool,
 ) -> int:
     """Write the dossier of MODEL, or of the version that had an alias at a past time."""
-    from harness import auditing
+    from harness import auditing, facts
 
     answer = auditing.audit(
         settings,
@@ -45,7 +45,7 @@ def audit(
         alias=alias,
         at=at,
         verify=verify,
-        subject=auditing.Subject(intended_use, owner, risk_tier),
+        subject=facts.Subject(intended_use, owner, risk_tier),
         progress=progress,
     )
 
@@ -73,9 +73,9 @@ def audit_verify(
     as_json: bool,
 ) -> int:
     """Check DOSSIER offline, with nothing but its own files and the trust file."""
-    from harness import auditing
+    from harness import offline
 
-    answer = auditing.audit_verify(settings, dossier, trust=trust, model=model_dir)
+    answer = offline.audit_verify(settings, dossier, trust=trust, model=model_dir)
     return print_answer(answer, as_json, lambda: _checked(answer))
 
 
