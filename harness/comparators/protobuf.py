@@ -133,8 +133,13 @@ class Message:
         return value
 
     def message(self, number: int) -> Message | None:
-        """Return the last sub-message of a field, None where it is absent."""
+        """Return the one sub-message of a field, None where it is absent.
+
+        Raises: CannotCompare when it stands twice: readers would merge what is then hidden here.
+        """
         found = self.raw(number)
+        if len(found) > 1:
+            raise CannotCompare(f"protobuf field {number} stands twice")
         return Message(found[-1], self._budget, self._depth + 1) if found else None
 
     def messages(self, number: int) -> list[Message]:

@@ -111,6 +111,8 @@ def _field(message: Message, number: int, kind: str) -> Any:
     if kind.endswith(">"):
         return _map(message, number, kind.startswith("#"), kind.strip("#<>"))
     if not kind.endswith("*"):
+        if len(message.fields[number]) > 1:  # TensorFlow would merge them
+            raise CannotCompare("a field that may stand once stands twice")
         return _many(message, number, kind)[-1]
     return _many(message, number, kind[:-1])
 

@@ -23,14 +23,17 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
+from saved_model_seed import FINGERPRINT, saved_model
 
 from harness.comparators import family
 from harness.comparators.base import Bounds, CannotCompare, Context, Sniff
+from harness.comparators.xgboost import PICKLED
 from harness.model import Difference
 
 BOUNDS = Bounds(expanded=1 << 24, member=1 << 22, header=1 << 20, entries=2000, text=1 << 20)
 VALUES = np.arange(12, dtype="f4").reshape(3, 4) / 7
 
+TREE = b"tree\nversion=v4\ntree_sizes=9\n\nTree=0\nleaf_value=1 2.5\n\nend of trees\n"
 GGUF = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<II", 4, 7)
 SUMMARY = b"\x10\1\x2a\x0a\x0a\x08\x0a\1a\x15\0\0\x80?"
 EVENT = struct.pack("<QI", len(SUMMARY), 0) + SUMMARY + bytes(4)
@@ -45,9 +48,14 @@ def seeds() -> dict[str, bytes]:
         "m.pmml": b'<?xml version="1.0"?><PMML version="4.4"><Header/><M a="1">1 2 3</M></PMML>',
         "m.json": b'{"learner":{"gradient_booster":{"model":{"trees":[{"id":0,"w":[1,2.5]}]}}}}',
         "m.ubj": b"{L\0\0\0\0\0\0\0\x07learner{L\0\0\0\0\0\0\0\1a[$d#L\0\0\0\0\0\0\0\1\0\0\0\0}}",
-        "m.txt": b"tree\nversion=v4\ntree_sizes=9\n\nTree=0\nleaf_value=1 2.5\n\nend of trees\n",
+        "m.txt": TREE,
         "m.gguf": GGUF,
         "events.out.tfevents.1": EVENT,
+        "saved_model.pb": saved_model(),
+        "fingerprint.pb": FINGERPRINT,
+        "_CHECKPOINT_METADATA": b'{"item_handlers": {"a": null}, "init_timestamp_nsecs": 5}',
+        "commit_success.txt": b"Checkpoint commit was successful to /tmp/x",
+        "booster.pkl": pickle.dumps({"m": TREE.decode(), "u": PICKLED + b"L\0\0"}, protocol=4),
         "any.json": b'{"loss": [1.5, 2.5], "name": "x", "deep": {"a": {"b": null}}}',
         "any.yaml": b"a: 1\nb: [1.5, 2]\n",
         "any.toml": b"a = 1\n[b]\nc = 2.5\n",
