@@ -44,7 +44,7 @@ def _compose(value: Dossier, index_note: str, people: Mapping[str, str], *, note
     lineage = told.said(value.lineage_digest, "no lineage")
     sheet = Sheet(f"Dossier of {name}", f"{name}\nlineage sha256 {lineage}", value.made_at)
     _claim(sheet, value, note=note)
-    _origin(sheet, value)
+    _origin(sheet, value, people)
     _comparison(sheet, value)
     _departures(sheet, value)
     _people(sheet, value, people)
@@ -79,10 +79,12 @@ def _claim(sheet: Sheet, value: Dossier, *, note: bool) -> None:
     sheet.rows(told.policy(value))
 
 
-def _origin(sheet: Sheet, value: Dossier) -> None:
-    sheet.heading("Recorded and made again")
+def _origin(sheet: Sheet, value: Dossier, people: Mapping[str, str]) -> None:
+    sheet.heading("Recorded and made again", 50)
     header = ("", "recorded", "made again")
-    pairs = [(_mark(r.what, r.differs), r.recorded, r.reproduced) for r in sides.both(value)]
+    pairs = [
+        (_mark(r.what, r.differs), r.recorded, r.reproduced) for r in sides.both(value, people)
+    ]
     sheet.grid(header, pairs, (24, 38, 38))
     sheet.heading("Code")
     if value.lineage:
@@ -163,7 +165,7 @@ def _departures(sheet: Sheet, value: Dossier) -> None:
 def _people(sheet: Sheet, value: Dossier, people: Mapping[str, str]) -> None:
     from harness.dossier.sheet import BAD, GOOD
 
-    sheet.heading("Sign-off: the electronic signatures")
+    sheet.heading("Sign-off: the electronic signatures", 60)
     if value.lineage:
         sheet.box("Prepared", GOOD, told.prepared(value))
     else:
@@ -211,7 +213,7 @@ def _checking(sheet: Sheet, value: Dossier, index_note: str) -> None:
     if value.notes:
         sheet.heading("Notes on the evidence")
         sheet.items([words.plain(n, 1000) for n in value.notes[:MOST]])
-    sheet.heading("How to verify this dossier")
+    sheet.heading("How to verify this dossier", 60)
     sheet.text_line(
         "This paper is made from dossier.json and proves nothing by itself. "
         "Run these in the dossier's folder:"

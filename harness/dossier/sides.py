@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.dossier.model import Dossier, Facts
-from harness.dossier.told import deciding, facts, listed, said
+from harness.dossier.told import NOBODY, deciding, facts, listed, said
 from harness.reporters import words
 
 MOST_ASIDE = 50
@@ -40,14 +40,14 @@ _HARDWARE = {
 }
 
 
-def both(value: Dossier) -> list[Row]:
+def both(value: Dossier, people: Mapping[str, str] = NOBODY) -> list[Row]:
     """Return the recorded and the reproduced side; a side that never was says so."""
     made, found = value.lineage, deciding(value)
     runs = [facts(r) for r in listed(found.get("runs"))]
     run = runs[0] if runs else {}
     gone = "no run was made" if found else "no verification"
     return [
-        Row("done by", said(made.get("author")), _verifier(found)),
+        Row("done by", said(made.get("author")), _verifier(found, people)),
         Row(
             "started (UTC)",
             said(made.get("started_at")),
@@ -84,11 +84,12 @@ def _none(run: Facts, gone: str) -> str:
     return "not recorded" if run else gone
 
 
-def _verifier(found: Facts) -> str:
+def _verifier(found: Facts, people: Mapping[str, str]) -> str:
     who = facts(found.get("verifier"))
     if not who:
         return "no verification"
-    return f"key {said(who.get('keyid'))}, {said(who.get('tool'))}, host {said(who.get('host'))}"
+    name = said(people.get(str(who.get("keyid"))), "the holder")
+    return f"{name} of key {said(who.get('keyid'), limit=13)}, on host {said(who.get('host'))}"
 
 
 def _exit(run: Facts, gone: str) -> str:
