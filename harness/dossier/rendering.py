@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.attestations.trust import parse_trust
-from harness.dossier import page, paper
+from harness.dossier import bom, crate, page, paper
 from harness.dossier.model import Dossier
 from harness.errors import UsageError
 from harness.record import digest
@@ -14,6 +14,8 @@ README = """This dossier answers: which model was it, made from which code and d
 made again? Start with dossier.html or dossier.pdf.
 
   dossier.json      the same facts for programs
+  bom.cdx.json      the inventory: CycloneDX 1.6 ML-BOM
+  ro-crate-metadata.json   every file and action: RO-Crate 1.1, Process Run Crate 0.5
   evidence/         the signed statements (DSSE, in-toto) and the reports of every verification
   policy.toml       what was asked of it; trust.toml: whose signatures counted
   index.json        every file with its sha256; index.intoto.json: the index, signed
@@ -31,10 +33,15 @@ def render(value: Dossier, files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the readable files by name; `files` are those that the dossier has already."""
     people = {k.keyid: k.name for k in parse_trust(files["trust.toml"].decode(), "trust.toml").keys}
     bound = f"The facts are dossier.json with sha256 {digest(files['dossier.json'])}."
-    made = {"dossier.html": page.render(value, people).encode()}
+    made = {
+        "dossier.html": page.render(value, people).encode(),
+        "bom.cdx.json": bom.render(value),
+    }
+    absent = ""
     try:
         made["dossier.pdf"] = paper.render(value, bound, people)
-        return {**made, "README.txt": README.encode()}
     except UsageError as error:
         absent = f"\ndossier.pdf was not made: {error.message}; {error.hint}, then harness audit.\n"
-        return {**made, "README.txt": (README + absent).encode()}
+    made["README.txt"] = (README + absent).encode()
+    # The crate describes every file that lies beside it.
+    return {**made, crate.NAME: crate.render(value, {**files, **made}, people)}
