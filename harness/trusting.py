@@ -37,7 +37,13 @@ def new(
 def add(
     settings: Settings, public: Path, name: str, roles: tuple[str, ...], **more: str
 ) -> dict[str, Any]:
-    """Trust a public key; `more` are `identity`, `not_before` and `not_after`."""
+    """Trust a public key; `more` are `identity`, `not_before` and `not_after`.
+
+    A bare file name that is not here is looked for where `keys new` writes.
+    """
+    made = settings.home / "keys" / public.name
+    if public == Path(public.name) and not public.exists() and made.exists():
+        public = made
     pem = _read(public, 1 << 16)
     try:
         key = trust.public_key(pem)

@@ -97,9 +97,10 @@ def test_a_private_key_is_not_trusted_and_not_shown(cli, tmp_path):
 
 def test_an_approver_without_an_identity_is_warned_about(cli):
     _, made, _ = cli("new", "ada", "--json")
-    _, row, _ = cli("trust", made["public"], "--name", "Ada", "--role", "approver", "--json")
+    _, row, _ = cli("trust", "ada.pub", "--name", "Ada", "--role", "approver", "--json")
     assert "four-eyes" in row["warnings"][0]
-    assert row["roles"] == ["approver"]
+    assert (row["roles"], row["keyid"]) == (["approver"], made["keyid"])
+    assert cli("trust", "bob.pub", "--name", "Bob", "--role", "approver")[0] == 2
 
 
 def test_a_revocation_in_the_future_is_refused(cli, tmp_path):
