@@ -92,7 +92,17 @@ def question(value: Dossier) -> str:
 
 def deciding(value: Dossier) -> Facts:
     """Return the record that decides; empty when no trusted verification was found."""
-    return next((facts(r) for key, r in value.records if key == value.deciding), NONE)
+    found = next((facts(r) for key, r in value.records if key == value.deciding), NONE)
+    return _shaped(found) if found else NONE
+
+
+def _shaped(record: Facts) -> Facts:
+    """Return a record whose parts are of the kind that every reader of them expects."""
+    rows = {k: [r for r in listed(record.get(k)) if facts(r)] for k in ("runs", "artifacts")}
+    lines = {k: listed(record.get(k)) for k in ("conditional", "reasons")}
+    pairs = {k: facts(record.get(k)) for k in ("environment", "hardware")}
+    both = {k: {side: facts(found) for side, found in pair.items()} for k, pair in pairs.items()}
+    return {**record, **rows, **lines, **both, "verifier": facts(record.get("verifier"))}
 
 
 def badge(value: Dossier) -> str:
@@ -192,7 +202,7 @@ def identity(value: Dossier) -> list[tuple[str, str]]:
 def policy(value: Dossier) -> list[tuple[str, str]]:
     """Return which policy decided, as (what, value)."""
     return [
-        ("place", said(value.policy.get("uri"))),
+        ("policy", said(value.policy.get("uri"))),
         ("policy sha256", said(value.policy.get("digest"))),
     ]
 
