@@ -136,8 +136,10 @@ def _run(config: pytest.Config, model: str) -> tuple[int, str, str]:
         try:
             assert process.stderr is not None
             for line in process.stderr:
-                tail.append(words.plain(line.rstrip()))
-                say(f"{NAME}: {tail[-1]}")
+                shown = words.plain(line.rstrip(), 2000)
+                tail.append(shown)
+                # An annotation for a CI service stands at the start of its line.
+                say(shown if shown.startswith("::") else f"{NAME}: {shown}")
             process.wait()
         except BaseException:
             process.send_signal(signal.SIGINT)
