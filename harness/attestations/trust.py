@@ -121,7 +121,7 @@ def parse_trust(text: str, where: str) -> Trust:
     """
     try:
         raw = tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _wrong(where, "", f"not TOML: {error}") from None
     if unknown := set(raw) - {"key"}:
         raise _wrong(where, "", f"unknown member {', '.join(sorted(unknown))}")

@@ -1,5 +1,6 @@
 """A trust file says exactly what it means, or is refused with the file and the entry named."""
 
+import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -125,6 +126,36 @@ def test_what_is_wrong_is_named_with_file_and_entry(tmp_path, text, said):
     assert str(path) in str(caught.value)
     if text.startswith("[[key]]"):
         assert "key 1 (" in str(caught.value) or "key 2 (" in str(caught.value)
+
+
+VALID = (entry(identity='"ada"', not_after='"2027-01-01T00:00:00Z"') + "# end\n").encode()
+
+
+@given(st.integers(0, len(VALID) - 1), st.integers(1, 255))
+def test_a_changed_byte_never_makes_another_key_or_role_of_it(position, mask):
+    changed = bytearray(VALID)
+    changed[position] ^= mask
+    try:
+        (key,) = trust.parse_trust(changed.decode(errors="replace"), "t").keys or (None,)
+    except UsageError:
+        return
+    assert key is None or (key.keyid, key.public, key.roles) == (
+        PUBLIC.keyid,
+        PUBLIC,
+        ("verifier",),
+    )
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text):
+    for candidate in (text, f"key = {text}", f"[[key]]\nid = {text}", f"[[key]]\n{text} = 1"):
+        with contextlib.suppress(UsageError):
+            trust.parse_trust(candidate, "t")
+
+
+def test_a_file_nested_without_end_is_refused():
+    with pytest.raises(UsageError, match="not TOML"):
+        trust.parse_trust("key = " + "[" * 100_000, "t")
 
 
 def test_an_absent_or_empty_file_trusts_nobody_and_a_binary_one_is_refused(tmp_path):
