@@ -12,6 +12,8 @@ The map of the house, in the direction that the data flows:
     casefile.py     all signed evidence of a version, verified; gating.py decides over it
     stages.py       the signed way through the stages; governing.py the commands of it
     auditing.py     the dossier of a version and its check, over shelf.py and dossier/
+    checking.py     what keeps a repository from being recorded; trusting.py the keys
+    pytest_plugin.py  each check of a verification as a test
     recipe.py       recipe.toml -> Recipe
     model.py        the values that flow; errors.py the errors that a user can act on
 
