@@ -23,12 +23,12 @@ from harness.comparators.tf_objects import (
     renamed,
     variable_name,
 )
-from harness.comparators.tf_program import COUNTER, TRACED, Program, digest, settled
+from harness.comparators.tf_program import COUNTER, TRACED, Program, argument, digest
 from harness.comparators.tf_wire import decode
 from harness.model import Difference
 
 WRITER = "the version of TensorFlow that saved, and its definitions of the operations"
-COUNTERS = "TensorFlow numbers functions and captured objects in each process anew"
+COUNTERS = "TensorFlow numbers functions, tables and captured objects in each process anew"
 ORDER = "the order of nodes, functions and of what the saver is given carries no meaning"
 NOTES = "source lines and names before optimisation, for people who debug"
 FOLLOWS = "follows from the graph and the variables, which are compared"
@@ -143,7 +143,8 @@ class _Meta:
         )
         found.digests = {"nodes": self.program.nodes, "functions": self.program.functions}
         self._put("writer", {k: info.get(k) for k in sorted(FREE)}, WRITER)
-        self._put("function counters", [f["signature"]["name"] for f in functions], COUNTERS)
+        counters = [f["signature"]["name"] for f in functions], self.program.shared
+        self._put("function counters", counters, COUNTERS)
         self._put("order", self._order(nodes, functions), ORDER)
         self._put("debug information", graph.get("debug"), NOTES)
         if self.set:
@@ -184,14 +185,15 @@ class _Meta:
         return value
 
     def _node(self, node: Mapping[str, Any]) -> Any:
-        attr = {k: settled(k, v) for k, v in node.get("attr", {}).items()}
+        attr = {k: self.program.settled(k, v) for k, v in node.get("attr", {}).items()}
         rest = {k: v for k, v in node.items() if k not in {"name", "debug", "attr"}}
         return self._renamed({**rest, "attr": attr})
 
     def _function(self, function: Mapping[str, Any]) -> Any:
         signature = {k: v for k, v in function["signature"].items() if k != "name"}
+        signature["inputs"] = [argument(a) for a in signature.get("inputs", [])]
         arg_attr = {
-            n: {k: settled(k, v) for k, v in (held or {}).get("attr", {}).items()}
+            n: {k: self.program.settled(k, v) for k, v in (held or {}).get("attr", {}).items()}
             for n, held in function.get("arg_attr", {}).items()
         }
         rest = {k: v for k, v in function.items() if k not in {"signature", "nodes", "arg_attr"}}

@@ -22,6 +22,9 @@ CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
 RESOURCE = 20
 COUNTER = re.compile(r"(_\d+)+$")
 TRACED = re.compile(r"__(inference|forward|backward)_.*_\d+$")
+# Names that a process makes up: of tables, and of implementations that may stand for each other
+UNIQUE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+DIGITS = re.compile(r"\d+")
 # ConfigProto: device_count, threads within and between operations, per session, GPU options
 MACHINE = (1, 2, 5, 6, 9)
 DEEP = 64
@@ -72,6 +75,7 @@ class Program:
         self._formal: dict[str, str] = {}
         self._busy: set[str] = set()
         self.called: dict[str, set[str]] = {}
+        self.shared = _made_up(graph.get("nodes", []))
         top = Body(self, graph.get("nodes", []), {}, top=True)
         self.nodes = top.all()
         first = [f for n in sorted(top.nodes) for f in _functions(top.nodes[n])]
@@ -126,8 +130,9 @@ class Program:
         names = [a.get("name", "") for a in wanted]
         body = Body(self, function.get("nodes", []), dict(zip(names, given, strict=True)))
         nodes = body.all()
+        arg_attr = function.get("arg_attr", {})
         open_inputs = [
-            (a, _settled(function.get("arg_attr", {}).get(str(n))))
+            (argument(a), self._all_settled(arg_attr.get(str(n))))
             for n, a in enumerate(wanted)
             if a.get("type") != RESOURCE
         ]
@@ -148,7 +153,7 @@ class Program:
         """Return attributes with functions as digests and what names the machine left out."""
         found: dict[str, Any] = {}
         for key, value in attr.items():
-            held = settled(key, value)
+            held = self.settled(key, value)
             if isinstance(held, Mapping) and "func" in held:
                 name = held["func"].get("name", "")
                 inner = self.attributes(held["func"].get("attr", {}), None)
@@ -160,6 +165,26 @@ class Program:
             else:
                 found[key] = self._texts(held)
         return found
+
+    def _all_settled(self, value: Any) -> Any:
+        attr = (value or {}).get("attr", {})
+        return {k: self.settled(k, v) for k, v in attr.items()}
+
+    def settled(self, key: str, value: Any) -> Any:
+        """Return one attribute without what a process made up and settings of the machine."""
+        text = value.get("s") if isinstance(value, Mapping) else None
+        if text is None:
+            return value
+        if key == "_user_specified_name" and text.isdigit():
+            return "a captured object"
+        if key == "shared_name":
+            return {"s": self.shared.get(text, text)}
+        if key == "api_implements":
+            return {"s": UNIQUE.sub("#", text)}
+        if key == "config_proto":
+            data = memoryview(text.encode("utf-8", "surrogateescape"))
+            return Message(data, Budget(10_000)).rest(*MACHINE)
+        return {"s": COUNTER.sub("", text)} if TRACED.match(text) else value
 
     def _texts(self, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -180,24 +205,19 @@ def _functions(node: Node) -> list[str]:
     return [f.get("name", "") for f in (*(a["func"] for a in held if "func" in a), *many)]
 
 
-def _settled(value: Any) -> Any:
-    attr = (value or {}).get("attr", {})
-    return {k: settled(k, v) for k, v in attr.items()}
+def argument(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an argument of a function without the counters in its name; its place stays."""
+    return {**held, "name": DIGITS.sub("#", held.get("name", ""))}
 
 
-def settled(key: str, value: Any) -> Any:
-    """Return one attribute without ids of captured objects and settings of the machine."""
-    text = value.get("s") if isinstance(value, Mapping) else None
-    if text is None:
-        return value
-    if key == "_user_specified_name" and text.isdigit():
-        return "a captured object"
-    if key == "config_proto":
-        data = memoryview(text.encode("utf-8", "surrogateescape"))
-        return Message(data, Budget(10_000)).rest(*MACHINE)
-    if TRACED.match(text):
-        return {"s": COUNTER.sub("", text)}
-    return value
+def _made_up(nodes: list[Node]) -> dict[str, str]:
+    """Return names of resources that a process made up, by the nodes of the top level they name."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        text = node.get("attr", {}).get("shared_name", {}).get("s", "")
+        if text.isdigit() or UNIQUE.search(text):
+            found.setdefault(text, []).append(_name(node))
+    return {text: f"the resource of {sorted(names)}" for text, names in found.items()}
 
 
 class Body:
