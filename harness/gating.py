@@ -379,6 +379,8 @@ def _notes(case: CaseFile, policy: Policy, deciding: Record | None) -> Iterator[
     if case.info.stage:
         yield f"the registry's old stage is {case.info.stage}; signed moves decide"
     for signed in case.approvals:
-        if signed.value.decision == "rejected":
-            found = signed.value
+        found = signed.value
+        if found.printed_name != signed.key.name:
+            yield f"signed as {found.printed_name}, the trust file says {signed.key.name}"
+        if found.decision == "rejected":
             yield f"rejected for {found.stage} by {found.printed_name} at {found.created_at}"
