@@ -47,7 +47,7 @@ def test_the_whole_way_and_back(bank, run, gate):
     )
     assert gate(second, "Production")[0] == 0
     bank.judged(second, verdict=Verdict(Outcome.DIVERGED, cause=Cause.STABLE))
-    code, against, answer = gate(second, "Production")
+    code, _against, answer = gate(second, "Production")
     assert code == 1
     assert "--rollback" in answer["way_back"]
     words = ("promote", "models:/M@production", "--to", "Production", "--rollback")

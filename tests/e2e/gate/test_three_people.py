@@ -1,7 +1,11 @@
-"""Record, verify, approve, promote and roll back as three people, through a real server."""
+"""Record, verify, approve, promote, roll back and audit as three people, through a real server."""
 
 import json
+import shutil
+import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -88,6 +92,10 @@ def test_the_whole_path(people, tmp_path):
         assert (code, answer["counts"]) == (0, True), err
         code, answer, err = people("vera", "promote", uri, "--to", "Production")
         assert code == 0, err
+        if number == "1":
+            time.sleep(1.1)
+            then = datetime.now(UTC).isoformat()
+            time.sleep(1.1)
     assert answer["replaced"] == "1"
     code, answer, err = people(
         "vera",
@@ -101,3 +109,23 @@ def test_the_whole_path(people, tmp_path):
     )
     assert (code, answer["version"], answer["kind"]) == (0, "1", "rollback"), err
     assert people("vera", "gate", f"models:/{name}@production", "--to", "Production")[0] == 0
+    ask = ("audit", name, "--alias", "production", "--at", then, "--verify")
+    code, answer, err = people("vera", *ask, "-o", tmp_path / "paper" / "dossier.zip")
+    assert (code, answer["version"]) == (0, "1"), (answer, err)
+    assert people("vera", "history", f"models:/{name}/1")[1]["rows"][1:], "it was made again"
+    shutil.copy(tmp_path / "trust.toml", tmp_path / "paper")
+    code, answer = ten_years_later(tmp_path / "paper", tmp_path)
+    assert (code, answer["whole"], answer["version"]) == (0, True, "1"), answer
+    assert any("Ada Approver signed approval for Production" in line for line in answer["proves"])
+
+
+def ten_years_later(paper, gone):
+    """Check the dossier where there is no network, no registry, no repository and no home."""
+    command = ["bwrap", "--unshare-net", "--clearenv", "--setenv", "HARNESS_HOME", "/mnt/none"]
+    command += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    # Everything that the three people had is out of reach; the dossier and the trust file stay.
+    command += ["--tmpfs", "/mnt", "--ro-bind", str(paper), "/mnt/paper", "--tmpfs", str(gone)]
+    command += [str(Path(sys.executable).with_name("harness")), "audit-verify", "--json", "--quiet"]
+    command += ["/mnt/paper/dossier.zip", "--trust", "/mnt/paper/trust.toml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
