@@ -55,9 +55,10 @@ def entries(root: Path, paths: Iterable[str], role: Role) -> tuple[FileEntry, ..
 def root_digest(files: Iterable[FileEntry]) -> str:
     """Return the OMS root digest: sha256 over the raw per-file sha256 digests in path order.
 
-    Source: model-signing 1.1 manifest; it binds no file names, so it is never identity alone.
+    The order is that of paths part by part, so `a/b` comes before `a-b`. Source: model-signing
+    1.1 manifest; it binds no file names, so it is never identity alone.
     """
-    ordered = sorted(files, key=lambda f: f.path)
+    ordered = sorted(files, key=lambda f: f.path.split("/"))
     return hashlib.sha256(b"".join(bytes.fromhex(f.sha256) for f in ordered)).hexdigest()
 
 

@@ -142,7 +142,11 @@ def bundle(envelope: bytes) -> bytes:
     return canonical(
         {
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
-            "verificationMaterial": {"publicKey": {"hint": signature["keyid"]}},
+            "verificationMaterial": {
+                "publicKey": {"hint": signature["keyid"]},
+                # Readers that are not made of protobuf want it there, though empty.
+                "tlogEntries": [],
+            },
             "dsseEnvelope": value,
         }
     )

@@ -31,7 +31,8 @@ openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in signed.bin -sigfile sig
 openssl dgst -sha256 -verify key.pem -signature signature.bin signed.bin"""
 OMS = """pip install model-signing
 openssl ecparam -name prime256v1 -genkey -noout -out any.pem   # any key: only the digest counts
-model_signing sign key MODEL_FOLDER --private_key any.pem --signature /tmp/model.sig
+model_signing sign key MODEL_FOLDER --no-ignore-git-paths --private_key any.pem \\
+  --signature /tmp/model.sig
 jq -r .dsseEnvelope.payload /tmp/model.sig | base64 -d | jq -r '.subject[0].digest.sha256'
 # must print """
 FILES = """sha256sum --check <(jq -r '.files[] | .sha256 + "  " + .path' index.json)"""
