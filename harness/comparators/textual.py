@@ -16,6 +16,8 @@ from harness.comparators.document import Document, DocumentComparator, contents
 from harness.comparators.tensor import numbers
 
 DEPTH = 200
+LINES = {".jsonl", ".ndjson"}
+ENOUGH = 200  # characters of JSON after which a file too large for its head is taken for JSON
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -65,16 +67,35 @@ class JsonComparator(DocumentComparator):
     version = 1
 
     def recognises(self, sniff: Sniff) -> bool:
-        """Return whether it begins as JSON does."""
-        return sniff.head.lstrip()[:1] in {b"{", b"["} or sniff.path.suffix == ".json"
+        """Return whether it is named as JSON, or reads as JSON as far as the head goes."""
+        if sniff.path.suffix in {".json", *LINES}:
+            return True
+        return sniff.head.lstrip()[:1] in {b"{", b"["} and _reads(sniff)
 
     def parse(self, path: Path, context: Context) -> Document:
-        """Read one file."""
-        return Document(
-            prepared(
-                json.loads(_text(path, context), object_pairs_hook=_unique, parse_float=_float)
-            )
-        )
+        """Read one file: one value, or one value per line."""
+        text = _text(path, context)
+        if path.suffix in LINES:
+            found = [loads(line) for line in text.split("\n") if line.strip()]
+            return Document(prepared({f"line {n}": v for n, v in enumerate(found, 1)}))
+        return Document(prepared(loads(text)))
+
+
+def loads(text: str) -> Any:
+    """Return a JSON value; keys that stand twice are refused, numbers beyond doubles stay texts."""
+    return json.loads(text, object_pairs_hook=_unique, parse_float=_float)
+
+
+def _reads(sniff: Sniff) -> bool:
+    """Return whether the head is JSON, or the beginning of it: logs and INI files begin alike."""
+    text = sniff.head.decode("utf-8", "replace")
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return sniff.size > len(sniff.head) and error.pos > ENOUGH
+    except RecursionError:
+        return True
+    return True
 
 
 class TomlComparator(DocumentComparator):

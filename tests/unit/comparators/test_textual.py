@@ -1,9 +1,11 @@
 """Documents that differ never pass for equal because of how they are written."""
 
+import json
+
 import pytest
 
 from harness.comparators import family
-from harness.model import Status
+from harness.model import Status, Tolerance, ToleranceRule
 
 GOOD = {Status.IDENTICAL, Status.EXACT, Status.WITHIN_TOLERANCE}
 
@@ -51,3 +53,41 @@ def test_what_is_written_otherwise_is_exact(tmp_path, name, a, b):
     found = family.compare(tmp_path / "a" / name, tmp_path / "b" / name, name)
     assert found.status == Status.EXACT
     assert found.set_aside
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[settings]\nlr = 0.1\nname = {}\n",
+        "[2026-01-01 12:00] epoch {} done\n",
+        "{{not}} json {}\n",
+    ],
+)
+def test_a_text_that_only_begins_like_json_is_compared_by_line(text, tmp_path):
+    paths = [tmp_path / f"{n}.txt" for n in (1, 2)]
+    for n, path in enumerate(paths):
+        path.write_text(text.format(n))
+    found = family.compare(*paths, "m")
+    assert (found.status, found.comparator) == (Status.DIFFERENT, "text@1")
+    assert "line " in found.reason
+
+
+def test_json_without_its_name_is_json_whatever_its_size(tmp_path):
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path, last in zip(paths, (1.0, 2.0), strict=True):
+        path.write_text(json.dumps({"rows": [{"x": n} for n in range(9000)], "last": last}))
+        assert path.stat().st_size > 1 << 16
+    found = family.compare(*paths, "m")
+    assert (found.comparator, found.reason) == ("json@1", "first difference: last")
+
+
+def test_json_by_line_is_compared_value_by_value(tmp_path):
+    paths = [tmp_path / f"{n}.jsonl" for n in (1, 2)]
+    rows = [{"step": n, "loss": 1 / (n + 1)} for n in range(5)]
+    paths[0].write_text("\n".join(json.dumps(r) for r in rows))
+    rows[3]["loss"] += 1e-9
+    paths[1].write_text("\n".join(json.dumps(dict(reversed(r.items()))) for r in rows) + "\n")
+    found = family.compare(*paths, "m")
+    assert (found.status, found.reason) == (Status.DIFFERENT, "first difference: line 4.loss")
+    close = Tolerance((ToleranceRule("*loss", atol=1e-6),))
+    assert family.compare(*paths, "m", tolerance=close).status == Status.WITHIN_TOLERANCE
