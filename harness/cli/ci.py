@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,7 @@ def annotate(answer: Mapping[str, Any]) -> None:
 
     `answer` is what `verify`, `gate` or `check` answered.
     """
-    try:
-        _files(answer)
-    except OSError as error:
-        # A verdict was reached: no file of the service may take its exit code away.
-        click.echo(f"note: no summary for the CI service: {error}", err=True)
+    _files(lambda: _markdown(answer), lambda: _junit(answer), _outputs(answer))
     if os.environ.get("GITHUB_ACTIONS"):
         _annotation(answer)
 
@@ -40,26 +35,41 @@ def annotate(answer: Mapping[str, Any]) -> None:
 def failed(message: str, exit_code: int) -> None:
     """Tell of an end without any answer, such as a registry that cannot be reached."""
     title, message = f"harness: exit code {exit_code}, no verdict", " ".join(message.split())
+
+    def summary() -> str:
+        from harness.reporters import markdown
+
+        return f"### {markdown.escaped(title)}\n\n{markdown.escaped(message)}\n"
+
+    def junit() -> str:
+        from harness.reporters.checks import Check
+        from harness.reporters.junit import document
+
+        return document("harness", {}, [Check("verdict", "error", f"{title}: {message}")])
+
+    _files(summary, junit, {})
     if os.environ.get("GITHUB_ACTIONS"):
         _say("error", title, message)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        from harness.reporters.markdown import escaped as text
-
-        with suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
-            file.write(f"### {text(title)}\n\n{text(message)}\n")
 
 
-def _files(answer: Mapping[str, Any]) -> None:
-    summary, output = (os.environ.get(n) for n in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"))
-    if summary:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(_markdown(answer))
-    if output:
-        with Path(output).open("a", encoding="utf-8") as file:
-            file.writelines(f"{key}={value}\n" for key, value in _outputs(answer).items())
-    if junit := os.environ.get(JUNIT):
-        Path(junit).parent.mkdir(parents=True, exist_ok=True)
-        Path(junit).write_text(_junit(answer), encoding="utf-8")
+def _files(
+    summary: Callable[[], str], junit: Callable[[], str], outputs: Mapping[str, str]
+) -> None:
+    """Write what the service's variables ask for, each only where it does."""
+    try:
+        if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(summary())
+        if path := os.environ.get("GITHUB_OUTPUT"):
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.writelines(f"{key}={value}\n" for key, value in outputs.items())
+        if path := os.environ.get(JUNIT):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            # Whole, and in place of an earlier one: a stale verdict must not be shown.
+            Path(path).write_text(junit(), encoding="utf-8")
+    except OSError as error:
+        # A verdict was reached: no file of the service may take its exit code away.
+        click.echo(f"note: no summary for the CI service: {error}", err=True)
 
 
 def _outputs(answer: Mapping[str, Any]) -> dict[str, str]:

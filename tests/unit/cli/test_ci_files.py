@@ -98,6 +98,17 @@ def test_wrong_words_are_annotated_too(service, capsys, words):
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("::")]
     assert line.startswith("::error title=harness%3A exit code 2")
     assert "no verdict" in (service / "GITHUB_STEP_SUMMARY").read_text()
+    assert ET.parse(service / "HARNESS_JUNIT").getroot().get("errors") == "1"
+
+
+def test_an_earlier_verdict_is_not_left_for_a_later_run(service):
+    good = {**verified(), "record": samples.reproduced(), "decision": samples.MEETS}
+    ci.annotate({**good, "outcome": "REPRODUCED", "exit_code": 0})
+    ci.failed("the registry is gone", 4)
+    suite = ET.parse(service / "HARNESS_JUNIT").getroot()
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    ci.failed(EVIL, 4)
+    assert ET.parse(service / "HARNESS_JUNIT").getroot().get("errors") == "1"
 
 
 def test_a_bug_of_ours_is_annotated_as_no_verdict(service, capsys, monkeypatch):
