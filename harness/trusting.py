@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.attestations import files, keys, trust
+from harness.attestations import files, keys, publickeys, trust, trustfile
 from harness.errors import UsageError
 from harness.files import write_atomic
 from harness.house import House
@@ -46,7 +46,7 @@ def add(
         public = made
     pem = _read(public, 1 << 16)
     try:
-        key = trust.public_key(pem)
+        key = publickeys.public_key(pem)
     except ValueError as error:
         raise UsageError(f"{public}: {error}", "harness keys new writes a .pub file") from None
     path = _trust_file(settings)
@@ -88,7 +88,7 @@ def revoke(settings: Settings, prefix: str, at: str = "", reason: str = "") -> d
             f"--at {when} is in the future", "a key that ends later is given not_after instead"
         )
     path = _trust_file(settings)
-    return {"schema": 1, "trust": str(path), **_row(trust.revoke(path, prefix, when, reason))}
+    return {"schema": 1, "trust": str(path), **_row(trustfile.revoke(path, prefix, when, reason))}
 
 
 def sign(settings: Settings, file: Path, progress: Progress) -> dict[str, Any]:

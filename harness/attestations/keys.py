@@ -11,17 +11,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner
 
-from harness.attestations.trust import (
-    ROLES,
-    Trust,
-    TrustedKey,
-    accepted,
-    add,
-    alone,
-    now,
-    public_pem,
-    read_trust,
-)
+from harness.attestations.publickeys import accepted, public_pem
+from harness.attestations.trust import ROLES, Trust, TrustedKey, now, read_trust
+from harness.attestations.trustfile import add, alone
 from harness.errors import UsageError
 from harness.files import write_atomic
 

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
 from securesystemslib.signer import SSlibKey
 
+from harness.attestations.publickeys import public_key
 from harness.errors import UsageError
-from harness.files import write_atomic
 
 ROLES = ("recorder", "verifier", "approver", "policy")
-SHORTEST_PREFIX = 8
-HEADER = "# Which key may do what, from when to when.\n"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _TIMES = ("not_before", "not_after", "revoked_at")
 _NEEDED = {"id", "name", "roles", "public"}
@@ -110,7 +97,7 @@ def read_trust(path: Path) -> Trust:
 
     Raises: UsageError naming the file and the key that is wrong.
     """
-    text = _text(path)
+    text = text_of(path)
     return parse_trust(text, str(path)) if text is not None else Trust((), str(path))
 
 
@@ -132,7 +119,7 @@ def parse_trust(text: str, where: str) -> Trust:
     for number, entry in enumerate(entries, 1):
         what = f"key {number} ({str(entry.get('id', 'no id'))[:12]})"
         try:
-            key = _entry(entry)
+            key = key_of(entry)
         except (TypeError, ValueError) as error:
             raise _wrong(where, what, str(error)) from None
         if key.keyid in found:
@@ -145,7 +132,7 @@ def _wrong(where: str, what: str, why: str) -> UsageError:
     return UsageError(": ".join(p for p in (where, what, why) if p), "correct the trust file")
 
 
-def _text(path: Path) -> str | None:
+def text_of(path: Path) -> str | None:
     """Return a trust file's text; None when there is none."""
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -160,7 +147,11 @@ def _text(path: Path) -> str | None:
         raise _wrong(str(path), "", "not UTF-8 text") from None
 
 
-def _entry(entry: Mapping[str, Any]) -> TrustedKey:
+def key_of(entry: Mapping[str, Any]) -> TrustedKey:
+    """Return the key that an entry of the file says.
+
+    Raises: ValueError saying what is wrong.
+    """
     if unknown := set(entry) - _MEMBERS:
         raise ValueError(f"unknown member {', '.join(sorted(unknown))}")
     if missing := _NEEDED - set(entry):
@@ -236,126 +227,3 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else None
-
-
-def public_key(pem: bytes) -> SSlibKey:
-    """Read a public key in PEM: Ed25519 or ECDSA P-256.
-
-    Raises: ValueError saying what it is instead.
-    """
-    if b"PRIVATE KEY" in pem:
-        raise ValueError("this is a private key; whom to trust is said with the public one")
-    try:
-        found = load_pem_public_key(pem)
-    except Exception:  # cryptography raises many kinds, and their texts may quote the input
-        raise ValueError("not a public key in PEM") from None
-    accepted(found)
-    return SSlibKey.from_crypto(found)
-
-
-def accepted(key: object) -> None:
-    """Check the kind of a public key.
-
-    Raises: ValueError when it is neither Ed25519 nor ECDSA P-256.
-    """
-    curve = key.curve if isinstance(key, EllipticCurvePublicKey) else None
-    if not isinstance(key, Ed25519PublicKey) and not isinstance(curve, SECP256R1):
-        kind = f"curve {curve.name}" if curve else type(key).__name__.removesuffix("PublicKey")
-        raise ValueError(f"a key of kind {kind}; only Ed25519 and ECDSA P-256 are accepted")
-
-
-def public_pem(public: SSlibKey) -> bytes:
-    """Return a public key in PEM, whatever securesystemslib keeps of it."""
-    text = public.keyval["public"]
-    if "BEGIN" in text:
-        return str(text).encode()
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def add(path: Path, public: SSlibKey, name: str, roles: tuple[str, ...], **more: str) -> TrustedKey:
-    """Append a key to the trust file; `more` are `identity`, `not_before`, `not_after`.
-
-    Raises: UsageError when it is there already, or a text or time is malformed.
-    """
-    times = {"not_before": more.get("not_before") or now()}
-    fields: dict[str, Any] = {"id": public.keyid, "name": name, "roles": list(roles)}
-    fields |= times | {k: v for k, v in more.items() if v and k not in times}
-    fields["public"] = public_pem(public).decode()
-    try:
-        key = _entry(fields)
-    except ValueError as error:
-        raise UsageError(str(error), "harness keys trust --help") from None
-    # A JSON string or list of strings is also a TOML one.
-    lines = [f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in fields.items()]
-    with alone(path):
-        if any(k.keyid == key.keyid for k in read_trust(path).keys):
-            raise UsageError(
-                f"{path}: key {key.keyid[:12]} is trusted already",
-                "edit its entry, or harness keys revoke it",
-            )
-        before = (_text(path) or HEADER).rstrip("\n")
-        text = "\n".join([before, "", "[[key]]", *lines, ""])
-        parse_trust(text, str(path))  # a file that lists its keys in another way takes no more
-        _write(path, text)
-    return key
-
-
-def revoke(path: Path, prefix: str, at: str, reason: str) -> TrustedKey:
-    """Mark the one key whose id begins with `prefix` as revoked; all else stays as written.
-
-    Raises: UsageError when none or several fit, or it is revoked already.
-    """
-    import tomlkit
-
-    with alone(path):
-        key = pick(read_trust(path), prefix)
-        if key.revoked_at:
-            raise UsageError(
-                f"{path}: key {key.keyid[:12]} was revoked at {key.revoked_at} already",
-                "nothing to do",
-            )
-        document = tomlkit.parse(_text(path) or "")
-        entry = next(e for e in document["key"] if e["id"] == key.keyid)
-        entry["revoked_at"] = at
-        if reason:
-            entry["revocation_reason"] = reason
-        text = tomlkit.dumps(document)
-        changed = parse_trust(text, str(path))
-        _write(path, text)
-    return pick(changed, key.keyid)
-
-
-def pick(trust: Trust, prefix: str) -> TrustedKey:
-    """Return the one key whose id begins with `prefix`.
-
-    Raises: UsageError when the prefix is too short, or none or several fit.
-    """
-    wanted = prefix.lower()
-    if len(wanted) < SHORTEST_PREFIX:
-        raise UsageError(
-            f"key id {prefix!r}: at least {SHORTEST_PREFIX} characters", "harness keys list"
-        )
-    found = [k for k in trust.keys if k.keyid.startswith(wanted)]
-    if len(found) != 1:
-        said = f"{len(found)} keys" if found else "no key"
-        raise UsageError(f"{trust.where}: {said} with id {prefix}…", "harness keys list")
-    return found[0]
-
-
-def _write(path: Path, text: str) -> None:
-    # A link to the file, as configuration managers make, stays a link.
-    write_atomic(path.resolve(), text.encode())
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a file's folder, so that two writers lose nothing and no lock file is left there."""
-    folder = path.resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
-from harness.attestations import trust
+from harness.attestations import publickeys, trust, trustfile
 from harness.errors import UsageError
 
 PUBLIC = CryptoSigner.generate_ed25519().public_key
@@ -22,7 +22,7 @@ OTHER = CryptoSigner.generate_ecdsa().public_key
 
 
 def added(path, public=PUBLIC, name="Ada Lovelace", roles=("verifier",), **more):
-    return trust.add(path, public, name, roles, **more)
+    return trustfile.add(path, public, name, roles, **more)
 
 
 def entry(**changes):
@@ -30,7 +30,7 @@ def entry(**changes):
         "id": f'"{PUBLIC.keyid}"',
         "name": '"Ada Lovelace"',
         "roles": '["verifier"]',
-        "public": f'"""{trust.public_pem(PUBLIC).decode()}"""',
+        "public": f'"""{publickeys.public_pem(PUBLIC).decode()}"""',
         **changes,
     }
     return "[[key]]\n" + "".join(f"{k} = {v}\n" for k, v in fields.items() if v is not None)
@@ -43,7 +43,7 @@ def test_what_was_added_comes_back(tmp_path, public):
     key = added(path, public, identity="Ada@Bank.example", **times)
     assert trust.read_trust(path).keys == (key,)
     assert (key.keyid, key.person) == (public.keyid, "ada@bank.example")
-    assert trust.public_key(trust.public_pem(public)) == public
+    assert publickeys.public_key(publickeys.public_pem(public)) == public
 
 
 def test_the_same_key_twice_is_refused_and_one_person_may_have_two(tmp_path):
@@ -202,7 +202,7 @@ def test_a_revocation_keeps_comments_and_everything_else(tmp_path):
     added(path, OTHER, name="Größe O'Neil")
     text = path.read_text().replace("[[key]]", "# reviewed 2026-01-01, ticket 7\n[[key]]", 1)
     path.write_text(text)
-    key = trust.revoke(path, PUBLIC.keyid[:8].upper(), "2026-05-01T00:00:00Z", "laptop stolen")
+    key = trustfile.revoke(path, PUBLIC.keyid[:8].upper(), "2026-05-01T00:00:00Z", "laptop stolen")
     assert (key.revoked_at, key.revocation_reason) == ("2026-05-01T00:00:00Z", "laptop stolen")
     lines = set(text.splitlines())
     after = path.read_text().splitlines()
@@ -211,21 +211,21 @@ def test_a_revocation_keeps_comments_and_everything_else(tmp_path):
         'revoked_at = "2026-05-01T00:00:00Z"',
         'revocation_reason = "laptop stolen"',
     ]
-    assert not trust.pick(trust.read_trust(path), OTHER.keyid).revoked_at
+    assert not trustfile.pick(trust.read_trust(path), OTHER.keyid).revoked_at
     with pytest.raises(UsageError, match=r"revoked at .* already"):
-        trust.revoke(path, PUBLIC.keyid, "2026-06-01T00:00:00Z", "")
+        trustfile.revoke(path, PUBLIC.keyid, "2026-06-01T00:00:00Z", "")
 
 
 def test_a_prefix_must_name_one_key(tmp_path):
     path = tmp_path / "trust.toml"
     key = added(path)
     with pytest.raises(UsageError, match="at least 8"):
-        trust.revoke(path, PUBLIC.keyid[:7], trust.now(), "")
+        trustfile.revoke(path, PUBLIC.keyid[:7], trust.now(), "")
     with pytest.raises(UsageError, match="no key with id"):
-        trust.revoke(path, "f" * 64, trust.now(), "")
+        trustfile.revoke(path, "f" * 64, trust.now(), "")
     twin = dataclasses.replace(key, keyid=key.keyid[:8] + "0" * 56)
     with pytest.raises(UsageError, match="2 keys with id"):
-        trust.pick(trust.Trust((key, twin), "t"), key.keyid[:8])
+        trustfile.pick(trust.Trust((key, twin), "t"), key.keyid[:8])
 
 
 def test_a_linked_trust_file_stays_a_link(tmp_path):
@@ -233,7 +233,7 @@ def test_a_linked_trust_file_stays_a_link(tmp_path):
     link = tmp_path / "trust.toml"
     link.symlink_to(tmp_path / "real" / "trust.toml")
     added(link)
-    trust.revoke(link, PUBLIC.keyid, "2026-05-01T00:00:00Z", "")
+    trustfile.revoke(link, PUBLIC.keyid, "2026-05-01T00:00:00Z", "")
     assert link.is_symlink()
     assert trust.read_trust(tmp_path / "real" / "trust.toml").keys[0].revoked_at
 
@@ -246,10 +246,10 @@ def test_writers_at_once_lose_nothing(tmp_path):
         import sys
         from pathlib import Path
         from securesystemslib.signer import CryptoSigner
-        from harness.attestations import trust
+        from harness.attestations import trustfile
         for n in range(10):
             public = CryptoSigner.generate_ed25519().public_key
-            trust.add(Path(sys.argv[1]), public, f"process {n}", ("verifier",))
+            trustfile.add(Path(sys.argv[1]), public, f"process {n}", ("verifier",))
         """
     )
     other = subprocess.Popen([sys.executable, "-c", script, str(path)])
