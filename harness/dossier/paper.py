@@ -133,7 +133,9 @@ def _comparison(sheet: Sheet, value: Dossier) -> None:
     for a in artifacts[:MOST]:
         same = a.get("recorded_sha256") == a.get("reproduced_sha256")
         again = "the same" if same else told.said(a.get("reproduced_sha256"), "(missing)")
-        grade = _mark(told.said(a.get("grade")), not same)
+        grade = told.said(a.get("grade"))
+        if not same and grade not in words.DIFFERING:
+            grade += " (the bytes differ)"
         sheet.rows(
             [
                 (f"{told.said(a.get('path'))} ({told.said(a.get('role'))})", grade),

@@ -110,7 +110,8 @@ def _pinned(side: Facts) -> str:
     report = facts(side.get("bootstrap"))
     if report.get("pinned"):
         return "yes"
-    return f"no: {said(report.get('why'), 'no report of the training process')}"
+    why = said(report.get("why"), "no report of the training process")
+    return f"no: {why.removeprefix('not pinned: ')}"
 
 
 def _sides(found: Facts, made: Facts, part: str) -> tuple[Facts, Facts]:
@@ -199,7 +200,7 @@ def data(value: Dossier) -> list[dict[str, str]]:
     return [
         {
             "path": said(d.get("path")),
-            "size": said(d.get("size"), "size not recorded"),
+            "size": said(d.get("size"), "size not recorded", 30),
             "sha256": said(d.get("sha256"), "never read"),
             "md5": said(d.get("md5")),
             "target": said(d.get("target"), "not named"),
