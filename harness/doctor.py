@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import runtimes
+from harness.attestations import keys
 from harness.errors import HarnessError
 from harness.house import House
 from harness.progress import Quiet
@@ -85,8 +86,13 @@ def _gpu() -> Line:
 
 def _registry_and_key(house: House) -> Iterator[Line]:
     yield _line("registry", True, f"{house.settings.registry}")
-    key = house.home / "keys" / "local.pem"
-    state = str(key) if key.exists() else "none yet: made on first use"
-    yield _line("signing key", True, state)
-    trust = house.trust_file()
-    yield _line("trust", True, str(trust) if trust.exists() else f"{trust}: made on first use")
+    try:
+        key = keys.present(house.home, house.settings.key)
+        yield _line("signing key", True, key.where if key else "none yet: made on first use")
+        trust = keys.read_trust(house.trust_file())
+        count = f"{len(trust.keys)} keys" if trust.keys else "nobody yet: made on first use"
+        yield _line("trust", True, f"{trust.where}: {count}")
+        rules = house.policy()
+        yield _line("policy", True, f"{rules.uri} {rules.digest[:12]}, {len(rules.rules)} rules")
+    except HarnessError as error:
+        yield _line("keys, trust, policy", False, error.message, error.hint)

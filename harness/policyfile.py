@@ -42,7 +42,7 @@ class _Caps(BaseModel):
 
 
 class _Criteria(BaseModel):
-    """The keys that both the file itself and its rules may state."""
+    """What both the file itself and its rules may state."""
 
     model_config = _CONFIG
     minimum_grade: Grade | None = None
@@ -109,6 +109,11 @@ def parse(text: str, where: str = "policy.toml") -> Policy:
         wire.reruns,
         tuple(Rule(tuple(r.models), tuple(r.stages), _stated(r)) for r in wire.rule),
     )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of policy.toml for editors."""
+    return PolicyFile.model_json_schema(by_alias=True)
 
 
 def _stated(wire: _Criteria, *, one_hardware: bool = False) -> dict[str, Any]:
