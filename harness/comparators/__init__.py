@@ -31,6 +31,7 @@ TABLE: dict[str, str] = {
     "zip": "harness.comparators.archive:ZipComparator",
     "tar": "harness.comparators.archive:TarComparator",
     "compressed": "harness.comparators.archive:CompressedComparator",
+    "huggingface": "harness.comparators.huggingface:HuggingFaceComparator",
     "toml": "harness.comparators.textual:TomlComparator",
     "yaml": "harness.comparators.textual:YamlComparator",
     "json": "harness.comparators.textual:JsonComparator",

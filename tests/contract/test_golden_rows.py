@@ -4,6 +4,7 @@ A row without a golden pair fails, and so does one whose pair another comparator
 """
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,20 @@ def onnx_data(_, top):
     return found
 
 
+def huggingface(_, top):
+    from transformers import BertConfig
+
+    found = []
+    for variant in ("base", "harmless", "changed"):
+        config = BertConfig(hidden_size=32 if variant == "changed" else 16, num_attention_heads=2)
+        config.save_pretrained(top / variant)
+        found.append(top / variant / "config.json")
+    text = found[1].read_text()
+    version = re.search(r'"transformers_version": "(.*?)"', text)[1]
+    found[1].write_text(text.replace(version, "4.0.0"))
+    return found
+
+
 TENSORFLOW = """
 import os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -101,6 +116,7 @@ for name, note in (("base", 1), ("harmless", 1), ("changed", 2)):
     with ocp.PyTreeCheckpointer() as c:
         c.save(f"{sys.argv[1]}/{name}", {"w": jnp.ones(3)}, custom_metadata={"note": note})
 """
+BY_HAND = {"onnx-data": onnx_data, "huggingface": huggingface}
 PLACES = {
     "saved-model": "saved_model.pb",
     "tf-fingerprint": "fingerprint.pb",
@@ -128,8 +144,8 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def golden(saved, tmp_path):
     def make(row):
-        if row == "onnx-data":
-            return onnx_data(row, tmp_path)
+        if row in BY_HAND:
+            return BY_HAND[row](row, tmp_path)
         if row in PLACES:
             top = saved(ORBAX if row.startswith("orbax") else TENSORFLOW)
             found = [top / n / PLACES[row] for n in ("base", "harmless", "changed")]
