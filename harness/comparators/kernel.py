@@ -83,6 +83,11 @@ class _Buffers(threading.local):
 BUFFERS = _Buffers()
 
 
+def _astray(side: np.ndarray) -> bool:
+    """Return whether elements, and pairs of halves, lie where vector instructions are slow."""
+    return not side.flags.aligned or (side.itemsize == 2 and side.ctypes.data % 4 != 0)
+
+
 class Kernel:
     """One thread's sums under one rule for one type."""
 
@@ -106,11 +111,11 @@ class Kernel:
         sums.gaps.append(0.0)
         sums.norms.append(0.0)
         sample = Sample(a.dtype, end - start) if counted(self.dtype) else None
-        astray = [bool(side.ctypes.data % 4) or not side.flags.aligned for side in (a, b)]
+        astray = _astray(a) or _astray(b)
         for at in range(start, end, self.chunk):
             stop = min(at + self.chunk, end)
             one, two = a[at:stop], b[at:stop]
-            if any(astray):
+            if astray:
                 one, two = self._aligned(one, 0), self._aligned(two, 1)
             count = self._add(one, two)
             if sample:

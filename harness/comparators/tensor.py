@@ -119,6 +119,7 @@ def compare_tensors(a: Tensor, b: Tensor, name: str, path: str, tolerance: Toler
 def distances(a: Tensor, b: Tensor, rule: ToleranceRule) -> Distances:
     """Return the distances of two tensors of one type and shape, as `numeric` defines them."""
     found = numeric.measure(a.data, b.data, a.dtype, rule)
+    half, most = found.ulps.percentiles(0.5, 0.99)
     return Distances(
         values=a.size,
         differing=found.differing,
@@ -126,9 +127,9 @@ def distances(a: Tensor, b: Tensor, rule: ToleranceRule) -> Distances:
         max_abs=found.max_abs,
         max_rel=found.max_rel,
         rel_l2=found.rel_l2,
-        ulp_p50=found.ulps.percentile(0.5),
-        ulp_p99=found.ulps.percentile(0.99),
-        ulp_max=found.ulps.max if found.ulps.counts.any() else None,
+        ulp_p50=half,
+        ulp_p99=most,
+        ulp_max=None if most is None else found.ulps.max,
         ulp_sampled=found.ulps.sampled,
         first=None if found.first is None else _index(found.first, a.shape),
         rtol=rule.rtol,

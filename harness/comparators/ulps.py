@@ -40,19 +40,26 @@ class Ulps:
         bucket = np.maximum((apart.astype(np.float64).view(np.int64) >> 48) - BELOW, 0)
         self.counts += times * np.bincount(bucket, minlength=self.counts.size)
 
-    def percentile(self, share: float) -> float | None:
-        """Return the distance that a share of the elements does not exceed (6 % steps)."""
-        total = int(self.counts.sum())
+    def percentiles(self, *shares: float) -> tuple[float | None, ...]:
+        """Return the distances that shares of the elements do not exceed (6 % steps)."""
+        sums = np.cumsum(self.counts)
+        total = int(sums[-1])
         if not total:
-            return None
-        bucket = int(np.searchsorted(np.cumsum(self.counts), share * total))
-        power, part = divmod(bucket, FINE)
-        return 0.0 if not power else math.ldexp(0.5 + part / (2 * FINE), power)
+            return (None,) * len(shares)
+        found = np.searchsorted(sums, [share * total for share in shares]).tolist()
+        return tuple(_lower_end(bucket) for bucket in found)
 
     def histogram(self) -> tuple[int, ...]:
         """Return counts by power of two, equal elements at [0]."""
-        counts = self.counts.reshape(-1, FINE).sum(axis=1)
-        return tuple(int(n) for n in np.trim_zeros(counts, "b"))
+        counts: list[int] = self.counts.reshape(-1, FINE).sum(axis=1).tolist()
+        while counts and not counts[-1]:
+            counts.pop()
+        return tuple(counts)
+
+
+def _lower_end(bucket: int) -> float:
+    power, part = divmod(bucket, FINE)
+    return 0.0 if not power else math.ldexp(0.5 + part / (2 * FINE), power)
 
 
 class Sample:
