@@ -29,8 +29,9 @@ def render(value: Dossier, index_note: str = "", people: Mapping[str, str] = tol
     """
     made = _compose(value, index_note, people, note=False)
     if made.lost:
+        made.release()
         made = _compose(value, index_note, people, note=True)
-    return bytes(made.output())
+    return made.finished()
 
 
 def _compose(value: Dossier, index_note: str, people: Mapping[str, str], *, note: bool) -> Sheet:

@@ -1,16 +1,25 @@
-"""The sheets of paper: headings, tables and signature blocks on A4, with fpdf2's core fonts."""
+"""The sheets of paper: headings, tables and signature blocks on A4.
+
+A PDF's own fonts know western Latin only; a text that they cannot show, such as a printed name in
+Greek or Polish, is set in DejaVu Sans, which matplotlib (and so MLflow) brings with it.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
+from fontTools.ttLib import TTFont
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout
-from fpdf.fonts import FontFace
+from fpdf.fonts import FontFace, TTFFont
 
 CODEC, MARGIN = "cp1252", 18
+WIDE = "dejavu"
 # Untrusted text has no control characters left, so that none of it can pass for this mark.
 TOTAL = "\x01" * 5
 INK, SOFT, GOOD, BAD, LINE = (
@@ -45,8 +54,30 @@ class Sheet(FPDF):  # type: ignore[misc]
         """Return text that the fonts can show; what they cannot is a visible question mark."""
         whole = unicodedata.normalize("NFC", text)
         shown = whole.encode(CODEC, "replace").decode(CODEC)
+        if shown != whole and (known := _wide()[1]):
+            shown = "".join(c if ord(c) in known or c == "\n" else "?" for c in whole)
+            self._add_wide(shown)
         self.lost |= shown != whole
         return shown
+
+    def _add_wide(self, text: str) -> None:
+        """Add the wide font before its first use: a document that can do without has none."""
+        if not _core(text) and WIDE not in self.fonts:
+            for style, file in zip(("", "B"), _wide()[0], strict=True):
+                self.add_font(WIDE, style, file)
+
+    def finished(self) -> bytes:
+        """Return the document's bytes."""
+        try:
+            return bytes(self.output())
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of the font files."""
+        for font in self.fonts.values():
+            if isinstance(font, TTFFont):
+                font.ttfont.close()
 
     def footer(self) -> None:
         """Write what every page is a part of, and its number."""
@@ -57,6 +88,7 @@ class Sheet(FPDF):  # type: ignore[misc]
         self.ln(1)
         self.cell(self.epw, 4, f"page {self.page_no()} of {TOTAL}", align="R")
         self.set_x(MARGIN)
+        self._font(7, SOFT, text=self._footing)
         self.multi_cell(self.epw - 30, 3.4, self._footing, align="L")
 
     def heading(self, text: str, room: float = 30) -> None:
@@ -79,20 +111,18 @@ class Sheet(FPDF):  # type: ignore[misc]
         mono: bool = False,
     ) -> None:
         """Write a paragraph."""
-        self._font(size, color, bold=bold, mono=mono)
-        self.multi_cell(
-            self.epw, size * 0.47, self.fit(text), align="L", new_x="LMARGIN", new_y="NEXT"
-        )
+        shown = self.fit(text)
+        self._font(size, color, bold=bold, mono=mono, text=shown)
+        self.multi_cell(self.epw, size * 0.47, shown, align="L", new_x="LMARGIN", new_y="NEXT")
         self.ln(0.6)
 
     def items(self, lines: Sequence[str], color: tuple[int, int, int] = INK) -> None:
         """Write a list of sentences."""
         for line in lines:
-            self._font(9.5, color)
+            shown = self.fit(line)
+            self._font(9.5, color, text=shown)
             self.cell(4, 4.5, "-")
-            self.multi_cell(
-                self.epw - 4, 4.5, self.fit(line), align="L", new_x="LMARGIN", new_y="NEXT"
-            )
+            self.multi_cell(self.epw - 4, 4.5, shown, align="L", new_x="LMARGIN", new_y="NEXT")
         self.ln(1)
 
     def rows(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -120,8 +150,9 @@ class Sheet(FPDF):  # type: ignore[misc]
             for row in rows:
                 line = made.row()
                 for place, text in enumerate(row):
+                    shown = self.fit(text)
                     style = MONO if _digest(text) else None if place or header else DIM
-                    line.cell(self.fit(text), style=style)
+                    line.cell(shown, style=style if _core(shown) else FontFace(family=WIDE))
         self.ln(1.5)
 
     def box(self, title: str, color: tuple[int, int, int], rows: Sequence[tuple[str, str]]) -> None:
@@ -155,10 +186,42 @@ class Sheet(FPDF):  # type: ignore[misc]
         self.set_xy(MARGIN, top + 60)
 
     def _font(
-        self, size: float, color: tuple[int, int, int], *, bold: bool = False, mono: bool = False
+        self,
+        size: float,
+        color: tuple[int, int, int],
+        *,
+        bold: bool = False,
+        mono: bool = False,
+        text: str = "",
     ) -> None:
-        self.set_font("courier" if mono else "helvetica", "B" if bold else "", size)
+        """Set the font for a text that fits already."""
+        family = WIDE if not _core(text) else "courier" if mono else "helvetica"
+        self.set_font(family, "B" if bold else "", size)
         self.set_text_color(*color)
+
+
+@cache
+def _wide() -> tuple[tuple[Path, ...], frozenset[int]]:
+    """Return the files of the wide font and what both can show; nothing where it is not there."""
+    spec = find_spec("matplotlib")
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        folder = Path(place, "mpl-data", "fonts", "ttf")
+        files = (folder / "DejaVuSans.ttf", folder / "DejaVuSans-Bold.ttf")
+        if all(f.is_file() for f in files):
+            regular, bold = map(_shows, files)
+            # The sign for a character that was taken out is no character of the text.
+            return files, (regular & bold) - {0xFFFD}
+    return (), frozenset()
+
+
+def _shows(file: Path) -> frozenset[int]:
+    with TTFont(file, lazy=True) as font:
+        return frozenset(font.getBestCmap())
+
+
+def _core(text: str) -> bool:
+    """Return whether the core fonts can show a text."""
+    return text.encode(CODEC, "replace").decode(CODEC) == text
 
 
 def _digest(text: str) -> bool:

@@ -137,11 +137,44 @@ def test_no_text_breaks_it(dossiers, text):
 
 
 def test_what_the_fonts_lack_is_a_question_mark_and_said(dossiers):
-    value = dossiers.make(owner="\u0141uk\u00e1\u0161 M\u00fcller")
+    value = dossiers.make(owner="\u674e M\u00fcller")
     text = shown(value)
-    assert "?uk\u00e1\u0161M\u00fcller" in text
+    assert "?M\u00fcller" in text
     assert not holds(text, paper.LOST)
     assert holds(shown(dossiers.make()), paper.LOST)
+
+
+def test_a_printed_name_of_other_scripts_is_printed(dossiers):
+    """A signature block is there to be read: Part 11 asks for the printed name."""
+    name = "\u0141ukasz \u0393\u03b9\u03ce\u03c1\u03b3\u03bf\u03c2 \u0418\u0440\u0438\u043d\u0430"
+    made = dossiers.make()
+    approvals = tuple({**a, "printed_name": name} for a in made.approvals)
+    assert approvals
+    whole = paper.render(replace(made, approvals=approvals), NOTE)
+    assert b"DejaVuSans" in whole
+    assert b"DejaVuSans" not in paper.render(made, NOTE)
+    assert holds("".join(pages(whole)), paper.LOST)
+    assert whole == paper.render(replace(made, approvals=approvals), NOTE)
+    # Whoever copies the name out of the PDF, or searches it, gets the letters themselves.
+    maps = b"".join(inflated(whole))
+    assert all(b"<%04X>" % ord(c) in maps for c in name if ord(c) > 255)
+
+
+def test_without_the_wide_font_a_question_mark_stands_there(dossiers, monkeypatch):
+    from harness.dossier import sheet
+
+    monkeypatch.setattr(sheet, "_wide", lambda: ((), frozenset()))
+    text = shown(dossiers.make(owner="\u0141uk\u00e1\u0161 M\u00fcller"))
+    assert "?uk\u00e1\u0161M\u00fcller" in text
+    assert not holds(text, paper.LOST)
+
+
+def inflated(data):
+    for stream in re.findall(rb"stream\n(.*?)\nendstream", data, re.DOTALL):
+        try:
+            yield zlib.decompress(stream)
+        except zlib.error:
+            yield stream
 
 
 def test_a_hostile_name_is_not_taken_for_the_number_of_pages(dossiers):
