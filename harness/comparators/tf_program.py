@@ -231,6 +231,7 @@ class Body:
         if len(self.nodes) != len(nodes):
             raise CannotCompare("a graph with two nodes of one name")
         self.lists: set[str] = set()
+        self.saved: dict[str, list[str]] = {}
         self.done: dict[str, str] = {}
 
     def all(self) -> dict[str, str]:
@@ -290,8 +291,15 @@ class Body:
 
     def _saved(self, node: Node) -> list[str]:
         """Return what a node saves or restores, in its order: name, slice and type of each."""
-        inputs = node.get("inputs", [])
-        if node.get("op") not in {"SaveV2", "RestoreV2"} or len(inputs) < 3:
+        if node.get("op") not in {"SaveV2", "RestoreV2"}:
+            return []
+        name = _name(node)
+        if name not in self.saved:
+            self.saved[name] = self._rows(node, node.get("inputs", []))
+        return self.saved[name]
+
+    def _rows(self, node: Node, inputs: list[str]) -> list[str]:
+        if len(inputs) < 3:
             return []
         names, slices = self._strings(inputs[1]), self._strings(inputs[2])
         types = node.get("attr", {}).get("dtypes", {}).get("list", {}).get("type", [])
