@@ -58,7 +58,12 @@ class DocumentComparator:
         except Exception as error:
             # Hostile bytes reach standard and third-party parsers, which raise what they please.
             raise CannotCompare(f"{recorded.name}: malformed {self.id}: {clip(error)}") from error
-        return compare_documents(one, two, recorded.name, self.id, context)
+        found = compare_documents(one, two, recorded.name, self.id, context)
+        return self.told(found, one, two)
+
+    def told(self, found: Difference, one: Document, two: Document) -> Difference:
+        """Return the answer with what else a reader of this format's files should know."""
+        return found
 
 
 def mapped(path: Path, limit: int) -> memoryview:

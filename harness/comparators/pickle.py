@@ -6,7 +6,9 @@ import bz2
 import io
 import lzma
 import zlib
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +19,10 @@ from harness.comparators.pickle_arrays import appended, dtype_of, in_line, is_wr
 from harness.comparators.pickle_machine import Call, Global, Machine, Pairs, Persistent, Sequence
 from harness.comparators.run_only import stripped
 from harness.comparators.tensor import Tensor, numbers
+from harness.model import Difference, Status
 
 DEPTH = 200
+IMPORTS = "(imports)"
 OPERATIONS = 50  # per entry of the bounds
 MEMO = "memo numbering and framing are bookkeeping of the pickler"
 PROTOCOL = "the protocol is how the content is written"
@@ -80,6 +84,19 @@ class PickleComparator(DocumentComparator):
             stream = io.BytesIO(_expand(bytes(view), context.bounds.member))
         return document(stream, path.name, context, codec)
 
+    def told(self, found: Difference, one: Document, two: Document) -> Difference:
+        """Add what loading would import to the answer, whether it differs or not."""
+        names = [*dict.fromkeys((*one.content[IMPORTS], *two.content[IMPORTS]))]
+        if not names:
+            return found
+        counts = Counter(name.split(".")[0] for name in names)
+        packages = ", ".join(f"{n} of {package}" for package, n in sorted(counts.items()))
+        reason = f"loading would import {len(names)} names, which was not done: {packages}"
+        kept = [c for c in found.children if c.name != IMPORTS]
+        node = next((c for c in found.children if c.name == IMPORTS), None)
+        node = node or Difference(IMPORTS, Status.IDENTICAL)
+        return replace(found, children=(*kept, replace(node, reason=reason)))
+
 
 def document(stream: IO[bytes], name: str, context: Context, codec: str = "") -> Document:
     """Return the document of the pickle at the start of a stream."""
@@ -97,7 +114,7 @@ def document(stream: IO[bytes], name: str, context: Context, codec: str = "") ->
     content["(discarded)"] = [
         canon.value(c, f"(discarded {n})", 0) for n, c in enumerate(machine.discarded)
     ]
-    content["(imports)"] = sorted(g for g in machine.globals if not _machinery(g))
+    content[IMPORTS] = sorted(g for g in machine.globals if not _machinery(g))
     unsafe = unsafe_names(machine.globals)
     note = f"never loaded; it would import {clip(', '.join(unsafe))}" if unsafe else ""
     aside = {

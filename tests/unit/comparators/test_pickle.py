@@ -97,3 +97,24 @@ def test_attributes_are_named_for_tolerances(tmp_path):
         tmp_path, held(coef_=np.array([1.0, 2.0]), n=1), near, tolerance=Tolerance((rule,))
     )
     assert tolerated.status == Status.WITHIN_TOLERANCE
+
+
+def test_what_loading_would_import_is_listed_whether_it_differs_or_not(tmp_path):
+    from collections import OrderedDict
+    from fractions import Fraction
+
+    held = {"a": OrderedDict(x=1), "b": Fraction(1, 3)}
+    paths = [tmp_path / f"{n}.pkl" for n in (2, 4)]
+    for protocol, path in zip((2, 4), paths, strict=True):
+        path.write_bytes(pickle.dumps(held, protocol=protocol))
+    found = family.compare(*paths, "m")
+    assert found.status == Status.EXACT
+    (told,) = (c for c in found.children if c.name == "(imports)")
+    assert told.status == Status.IDENTICAL
+    assert "which was not done: 1 of collections, 1 of fractions" in told.reason
+    paths[1].write_bytes(pickle.dumps({"a": OrderedDict(x=1), "b": print}, protocol=4))
+    found = family.compare(*paths, "m")
+    (told,) = (c for c in found.children if c.name == "(imports)")
+    assert told.status == Status.DIFFERENT
+    assert "1 of builtins" in told.reason
+    assert "builtins.print" in found.reason
