@@ -64,8 +64,8 @@ def draw(value: Dossier) -> str:
     times = [t for m in shown if (t := seconds(m.get("created_at"))) is not None]
     if not times:
         return ""
-    end = max(*times, seconds(value.made_at) or 0.0)
-    start = min(*times, *([at] if at else []))
+    end = max([*times, seconds(value.made_at) or 0.0])
+    start = min([*times, *([at] if at else [])])
     scale = (WIDTH - LEFT - 16) / ((end - start) or 1.0)
 
     def x(when: float) -> float:

@@ -247,3 +247,9 @@ def test_the_limits_follow_the_verdict(dossiers, changes, limit):
     lines = told.limits(dossiers.make(dossiers.tolerated(**changes)))
     assert any(limit in line for line in lines)
     assert not any(limit in line for line in told.limits(dossiers.make(dossiers.record())))
+
+
+def test_a_single_move_is_a_history_too(dossiers):
+    made = dossiers.make()
+    one = replace(made, moves=made.moves[:1], question={**made.question, "asked": {}})
+    assert 'class="timeline"' in page.render(one)
