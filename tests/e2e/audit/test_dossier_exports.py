@@ -20,7 +20,7 @@ def dossier(bank, run, tmp_path):
     bank.judged(version)
     assert run("vera", "promote", version.uri, "--to", "Staging")[0] == 0
     said = ("--intended-use", "grant <b>loans</b>", "--owner", "Łukasz & Söhne", "--risk-tier", "1")
-    code, answer, err = run("vera", "audit", version.uri, "-o", tmp_path / "d", *said)
+    code, _, err = run("vera", "audit", version.uri, "-o", tmp_path / "d", *said)
     assert code == 0, err
     return tmp_path / "d"
 
