@@ -21,7 +21,7 @@ DIGITS = re.compile(r"(\d+)")
 BLUES, ORANGES = ((222, 235, 247), (8, 48, 107)), ((254, 230, 206), (127, 39, 4))
 MOST_ROWS, MOST_CELLS, PER_LINE = 80, 3000, 60
 WIDTH, NAMES, CELL, ROW = 900, 330, 96, 22
-LONGEST = 300
+LONGEST, LETTERS = 300, 48
 # column -> key of the distances, and the powers of ten (of two for ULP) that the scale spans
 COLUMNS = {
     "differing": ("share", -8.0, 0.0),
@@ -106,7 +106,8 @@ def picture(found: Sequence[Layer]) -> str:
     if len(found) < 2:
         return ""
     shown = farthest(found)
-    body = "".join(_row(layer, 24 + n * ROW) for n, layer in enumerate(shown))
+    named = zip(shown, labels([layer.name for layer in shown]), strict=True)
+    body = "".join(_row(layer, label, 24 + n * ROW) for n, (layer, label) in enumerate(named))
     head = "".join(
         _text(NAMES + n * CELL + CELL / 2, 14, name, 'text-anchor="middle" font-weight="600"')
         for n, name in enumerate(COLUMNS)
@@ -114,6 +115,24 @@ def picture(found: Sequence[Layer]) -> str:
     label = f"distances of {len(shown)} layers in model order; the table below has the same numbers"
     whole = _svg(24 + len(shown) * ROW + 4, head + body, label)
     return (overview(found) if len(shown) < len(found) else "") + whole
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Return names that are too long without the folders and endings that all of them share."""
+    if max(map(len, names), default=0) <= LETTERS:
+        return list(names)
+    first, last = _shared(names), _shared([name[::-1] for name in names])
+    return [name[first : len(name) - last] or name for name in names]
+
+
+def _shared(names: Sequence[str]) -> int:
+    """Return how many letters of whole parts all names begin with."""
+    same = 0
+    for at, letters in enumerate(zip(*names, strict=False), 1):
+        if len(set(letters)) > 1:
+            break
+        same = at if letters[0] in "./" else same
+    return same
 
 
 def farthest(found: Sequence[Layer]) -> list[Layer]:
@@ -149,8 +168,8 @@ def overview(found: Sequence[Layer]) -> str:
 MIDDLE, EDGE = 'text-anchor="middle"', 'stroke="#d0d7de"'
 
 
-def _row(layer: Layer, y: float) -> str:
-    name = _text(0, y + 15, _shortened(layer.name, 48), "")
+def _row(layer: Layer, label: str, y: float) -> str:
+    name = _text(0, y + 15, _shortened(label, LETTERS), "")
     if layer.differs and not layer.distances:
         said = _shortened(f"{layer.status}  {layer.shown}".strip(), 78)
         box = _rect(NAMES, y, CELL * len(COLUMNS), "#ffffff", 'stroke="#7f2704" stroke-width="1.5"')

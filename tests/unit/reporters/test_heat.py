@@ -46,6 +46,17 @@ def test_a_layer_is_named_by_its_whole_path_and_scalars_are_no_layers():
     ]
 
 
+def test_what_long_names_share_is_left_out_of_the_picture_and_kept_in_the_table():
+    names = [f"variables.data-of-00001/{n}/kernel/.ATTRIBUTES/VALUE" for n in ("one", "two")]
+    assert heat.labels(names) == ["one", "two"]
+    assert heat.labels([names[0]] * 2) == [names[0]] * 2
+    assert heat.labels(["layers.0.weight", "layers.1.weight"])[1] == "layers.1.weight"
+    assert heat.labels([]) == []
+    page = trees.html(model(*(tensor(n) for n in names)), "a", "b")
+    assert ">one<" in page
+    assert f"<td>{names[0]}</td>" in page
+
+
 def test_every_number_is_said_and_hue_tells_whether_the_tolerance_holds():
     far = tensor("far", "DIFFERENT", rel_l2=0.5, max_abs=2.0, ulp_p50=7.0, ulp_p99=9000.0)
     near = tensor("near", "WITHIN_TOLERANCE", rel_l2=1e-9, max_abs=1e-8, ulp_p50=0.0, ulp_p99=1.0)
