@@ -163,6 +163,10 @@ def promote(
         if not answer["moved"]:
             return f"{name} stands at {answer['to']}; alias and tags say so"
         lines = [f"{name} is {answer['to']} now ({answer['kind']})"]
+        if answer["kind"] == "break-glass":
+            lines = [f"BREAK-GLASS: {lines[0]}, against the gate:"]
+            lines += [f"  {f['code']}: {f['detail']}" for f in answer["findings"]]
+            lines.append(f"  the gate stays shut until: harness promote {name} --to {answer['to']}")
         if answer["replaced"]:
             lines.append(f"models:/{answer['model']}/{answer['replaced']} is Archived")
         return "\n".join(lines)
