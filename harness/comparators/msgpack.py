@@ -33,10 +33,17 @@ class MsgpackComparator(DocumentComparator):
     version = 1
 
     def recognises(self, sniff: Sniff) -> bool:
-        """Return whether it is named as msgpack and starts with a map."""
+        """Return whether it starts with a map and is named as msgpack, or has texts as keys.
+
+        `checkpoint_3`, as flax names what it saves by step, says nothing.
+        """
         starts = sniff.head[:1]
-        is_map = bool(starts) and (starts[0] & 0xF0 == 0x80 or starts[0] in {0xDE, 0xDF})
-        return is_map and sniff.path.suffix in {".msgpack", ".mpk", ".flax"}
+        if not starts or not (starts[0] & 0xF0 == 0x80 or starts[0] in {0xDE, 0xDF}):
+            return False
+        after = sniff.head[1 if starts[0] < 0x90 else 3 if starts[0] == 0xDE else 5 :][:1]
+        keyed = bool(after) and (after[0] & 0xE0 == 0xA0 or after[0] == 0xD9)
+        named = sniff.path.suffix in {".msgpack", ".mpk", ".flax"}
+        return named or (keyed and starts != b"\x80" and not sniff.path.suffix)
 
     def parse(self, path: Path, context: Context) -> Document:
         """Read the one value of the file."""

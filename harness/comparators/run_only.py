@@ -39,6 +39,9 @@ RULES = (
         "n_jobs",
         THREADS,
     ),
+    _rule(
+        r"sklearn\.ensemble\._hist_gradient_boosting\.binning\._BinMapper$", "n_threads", THREADS
+    ),
     _rule(r"sklearn\.|(lightgbm|xgboost)\.sklearn\.", "verbose verbosity", PRINTS),
     _rule(_SEARCH, "refit_time_", TIMES),
     _rule(

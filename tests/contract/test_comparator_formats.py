@@ -471,6 +471,16 @@ def test_a_set_in_another_order_is_exact(tmp_path):
     assert [part.what for part in found.set_aside] == ["set order"]
 
 
+def test_a_checkpoint_of_flax_has_no_ending_to_know_it_by(tmp_path):
+    paths = [tmp_path / side / "checkpoint_3" for side in "ab"]
+    for path, variant in zip(paths, ("base", "ulp"), strict=True):
+        path.parent.mkdir()
+        msgpack(path, variant)
+    found = family.compare(*paths, "m")
+    assert (found.status, found.comparator) == (Status.DIFFERENT, "msgpack@1")
+    assert "params.dense.kernel at index [1, 1]" in found.reason
+
+
 def test_a_checkpoint_of_tensorflow_is_read_by_its_index(tmp_path):
     code = (
         "import sys, tensorflow as tf\n"

@@ -65,6 +65,15 @@ def catboost(threads, labels=Y):
     return CatBoostClassifier(thread_count=threads, **settings).fit(X, labels)
 
 
+def histograms(threads, labels=Y):
+    """A model that remembers how many threads the machine gave it, without being asked."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads):
+        return HistGradientBoostingClassifier(max_iter=3, random_state=0).fit(X, labels)
+
+
 def forest(threads, labels=Y):
     from sklearn.ensemble import RandomForestClassifier
 
@@ -79,6 +88,7 @@ FREE = {
     stacking: ({"n_jobs"}, "estimator"),
     lightgbm: ({"n_jobs", "num_threads", "run-time parameters"}, "Tree=0"),
     xgboost: ({"n_jobs", "nthread"}, "tree 0"),
+    histograms: ({"n_threads"}, "predict"),
     catboost: ({"thread_count", "model_guid"}, "model"),
 }
 
