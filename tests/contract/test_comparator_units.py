@@ -274,6 +274,31 @@ def test_an_array_that_claims_more_than_its_store_could_hold_is_refused(stores, 
     assert "claims" in told.reason
 
 
+@pytest.mark.parametrize(("kind", "pattern"), [("zarr", "*kernel/0.0"), ("ocdbt", "d/*")])
+def test_a_sparse_file_of_a_terabyte_is_refused_at_once(stores, tmp_path, kind, pattern):
+    import shutil
+
+    place = tmp_path / "sparse"
+    shutil.copytree(stores / kind / "first", place)
+    with next(place.glob(pattern)).open("r+b") as file:
+        file.truncate(1 << 40)
+    found = family.compare(stores / kind / "first", place, "m")
+    assert found.status == Status.UNCOMPARABLE, found
+    assert any("a hole" in c.reason or "are read" in c.reason for c in found.children)
+
+
+def test_a_link_in_a_store_is_not_followed(stores, tmp_path):
+    import shutil
+
+    place = tmp_path / "linked"
+    shutil.copytree(stores / "zarr/first", place)
+    chunk = next(place.glob("*kernel/0.0"))
+    chunk.unlink()
+    chunk.symlink_to(next((stores / "zarr/first").glob("*kernel/0.0")))
+    found = family.compare(stores / "zarr/first", place, "m")
+    assert found.status not in {Status.IDENTICAL, Status.EXACT}
+
+
 def test_without_tensorstore_the_reason_says_what_to_install(stores, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorstore", None)
     found = family.compare(stores / "ocdbt/first", stores / "ocdbt/again", "m")
