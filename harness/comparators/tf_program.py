@@ -130,24 +130,34 @@ class Program:
         names = [a.get("name", "") for a in wanted]
         body = Body(self, function.get("nodes", []), dict(zip(names, given, strict=True)))
         nodes = body.all()
-        arg_attr = function.get("arg_attr", {})
-        open_inputs = [
-            (argument(a), self._all_settled(arg_attr.get(str(n))))
-            for n, a in enumerate(wanted)
-            if a.get("type") != RESOURCE
-        ]
         ret, control = function.get("ret", {}), function.get("control_ret", {})
         outputs = signature.get("outputs", [])
         kept = {k: v for k, v in signature.items() if k not in {"name", "inputs", "control"}}
+        ends = [control.get(name, name) for name in signature.get("control", [])]
         return digest(
             kept,
-            open_inputs,
-            len(wanted),
+            *self._arguments(function, wanted, given),
+            sorted(nodes.get(end, end) for end in ends),
             [body.value(ret.get(o.get("name", ""), "")) for o in outputs],
             sorted(nodes[v] for v in control.values() if v in nodes),
             self.attributes(function.get("attr", {}), None),
             sorted(v for k, v in nodes.items() if k not in body.lists),
         )
+
+    def _arguments(
+        self, function: Mapping[str, Any], wanted: list[Any], given: list[str]
+    ) -> tuple[list[Any], list[str]]:
+        """Return the open arguments in order, and the resources with what each is bound to."""
+        attr = function.get("arg_attr", {})
+        ordered, resources = [], []
+        for n, held in enumerate(wanted):
+            more = self._all_settled(attr.get(str(n)))
+            if held.get("type") == RESOURCE:
+                nameless = {k: v for k, v in held.items() if k != "name"}
+                resources.append(digest(given[n], nameless, more))
+            else:
+                ordered.append((argument(held), more))
+        return ordered, sorted(resources)
 
     def attributes(self, attr: Mapping[str, Any], inputs: list[str] | None) -> dict[str, Any]:
         """Return attributes with functions as digests and what names the machine left out."""
@@ -276,15 +286,16 @@ class Body:
         saved = self._saved(node)
         if saved:
             tensors = [self.value(i) for i in inputs[3:]] or [""] * len(saved)
-            values: Any = [self.value(inputs[0]), sorted(zip(saved, tensors, strict=False))]
+            held = sorted(zip(saved, tensors, strict=False))
+            values: Any = [self.value(inputs[0]), held, *map(self._list, inputs[1:3])]
         else:
             values = [self.value(i) for i in inputs]
         bound = values if self.top and node.get("op") in CALLS else None
         attr = {k: v for k, v in node.get("attr", {}).items() if not (saved and k == "dtypes")}
         attributes = self.program.attributes(attr, bound)
         if bound is not None:
+            attributes |= _by_input(attributes, values)
             values = sorted(values)
-            attributes = {k: v for k, v in attributes.items() if k not in ORDERED}
         name = node.get("name", "") if self.top else ""
         more = node.get("full_type", ""), node.get("device", "")
         return digest(node.get("op", ""), name, more, attributes, values, control)
@@ -310,6 +321,15 @@ class Body:
         rows = zip(names, slices, types, strict=True)
         return [digest(self.program.text(n), s, t) for n, s, t in rows]
 
+    def _list(self, reference: str) -> str:
+        """Return the digest of a list of names, without those names and their order."""
+        node = self.nodes[_source(reference)]
+        attr = dict(node.get("attr", {}))
+        value = attr.pop("value", {}).get("tensor", {})
+        shape = {k: v for k, v in value.items() if k != "strings"}
+        rest = {k: v for k, v in node.items() if k not in {"name", "debug", "attr"}}
+        return digest(reference.partition(":")[2], rest, self.program.attributes(attr, None), shape)
+
     def _strings(self, reference: str) -> list[str]:
         node = self.nodes.get(_source(reference), {})
         held = node.get("attr", {}).get("value", {}).get("tensor")
@@ -317,8 +337,25 @@ class Body:
         return found if node.get("op") == "Const" and found else []
 
 
-# Attributes of a call that follow the order of what it is given
-ORDERED = {"Tin", "_read_only_resource_inputs", "_input_shapes"}
+def _by_input(attributes: Mapping[str, Any], values: list[str]) -> dict[str, Any]:
+    """Return the attributes of a call that follow the order of its inputs, by input instead."""
+    found: dict[str, Any] = {}
+    for key in ("Tin", "_input_shapes"):
+        held = (attributes.get(key) or {}).get("list", {})
+        rows = [sorted(zip(values, v, strict=False)) for v in held.values() if _fits(v, values)]
+        if rows and len(rows) == len(held):
+            found[key] = rows
+    places = (attributes.get(READ) or {}).get("list", {}).get("i", [])
+    if places and all(0 <= at < len(values) for at in places):
+        found[READ] = sorted(values[at] for at in places)
+    return found
+
+
+def _fits(held: Any, values: list[str]) -> bool:
+    return isinstance(held, list) and len(held) == len(values)
+
+
+READ = "_read_only_resource_inputs"
 
 
 def _source(reference: str) -> str:

@@ -126,6 +126,51 @@ def signature(graph):
 
 for change in (shuffled, alpha, swapped, restored, read, bound, signature):
     edit(change.__name__, change)
+
+import random
+from tensorflow.core.framework.op_def_pb2 import OpList
+
+def places(message):
+    # every field of one value, as what holds it, its key and its path
+    for field, held in message.ListFields():
+        kind = field.message_type
+        keyed = kind is not None and kind.GetOptions().map_entry
+        keys = list(held) if keyed else range(len(held)) if field.is_repeated else [None]
+        if isinstance(held, OpList):
+            continue
+        for key in keys:
+            item = held if key is None else held[key]
+            if hasattr(item, "ListFields"):
+                yield from ((h, k, f"{field.name}.{p}") for h, k, p in places(item))
+            else:
+                yield (message, field.name, field.name) if key is None else (held, key, field.name)
+
+def changed(value):
+    if isinstance(value, bool):
+        return not value
+    return value + {str: "X", bytes: b"X"}.get(type(value), 1)
+
+def mutate(source, count):
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString(open(f"{top}/{source}/saved_model.pb", "rb").read())
+    found = [f for f in places(model) if "version" not in f[2].rpartition(".")[2]]
+    random.seed(7)
+    for n, (held, key, path) in enumerate(random.sample(found, count)):
+        by_name = hasattr(held, "ListFields")
+        before = getattr(held, key) if by_name else held[key]
+        put = (lambda v: setattr(held, key, v)) if by_name else (lambda v: held.__setitem__(key, v))
+        try:
+            put(changed(before))
+        except ValueError:  # an enumeration has no such value
+            continue
+        place = f"{top}/mutants/{source}-{n}-{path[-80:]}"
+        os.makedirs(place)
+        open(f"{place}/saved_model.pb", "wb").write(model.SerializeToString())
+        put(before)
+
+if sys.argv[2] == "0":
+    mutate("module", 150)
+    mutate("first", 100)
 """
 # who changed what -> what the reason must name
 CHANGES = {
@@ -225,6 +270,19 @@ def test_a_tolerance_holds_for_constants_in_the_graph(models):
     rules = Tolerance((ToleranceRule("*.tensor", rtol=1e-6),))
     found = family.compare(*pair(models, "module", "constant"), "m", tolerance=rules)
     assert found.status == Status.WITHIN_TOLERANCE
+
+
+def test_no_single_field_can_be_changed_unnoticed(models):
+    """But for what is set aside by name, each field counts, wherever it lies."""
+    unseen, seen = [], 0
+    for place in (models / "0" / "mutants").iterdir():
+        base = models / "0" / place.name.partition("-")[0] / "saved_model.pb"
+        found = family.compare(base, place / "saved_model.pb", "m")
+        seen += 1
+        if found.status not in {Status.DIFFERENT, Status.UNCOMPARABLE}:
+            unseen.append((place.name, found.status))
+    assert seen > 200
+    assert unseen == []
 
 
 def ulp(folder, place):
