@@ -61,9 +61,14 @@ def document(text: str, name: str, bounds: Bounds) -> Document:
     )
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines as LightGBM reads them: other marks than LF and CR LF are content."""
+    return [line.removesuffix("\r") for line in text.split("\n")]
+
+
 def _fields(section: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for line in section.splitlines():
+    for line in _lines(section):
         if line.strip():
             key, equals, value = line.partition("=")
             found[key] = _value(value) if equals else True
@@ -72,7 +77,7 @@ def _fields(section: str) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return numbers([int(w) if re.fullmatch(r"-?\d+", w) else float(w) for w in text.split()])
+        return numbers([int(w) if re.fullmatch(r"-?\d+", w) else float(w) for w in text.split(" ")])
     except ValueError:
         return text
 
@@ -80,7 +85,7 @@ def _value(text: str) -> Any:
 def _parameters(tail: str) -> tuple[dict[str, Any], list[str]]:
     kept: dict[str, Any] = {}
     free: list[str] = []
-    for line in tail.splitlines():
+    for line in _lines(tail):
         name, _, value = line.strip("[]").partition(": ")
         if line.startswith("[") and name in FREE_PARAMETERS:
             free.append(line)

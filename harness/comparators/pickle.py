@@ -15,7 +15,7 @@ from typing import IO, Any
 from harness.comparators.base import Bounds, CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, clip, mapped
 from harness.comparators.embedded import embedded
-from harness.comparators.pickle_arrays import appended, dtype_of, in_line, is_wrapper
+from harness.comparators.pickle_arrays import MODULES, appended, dtype_of, in_line, is_wrapper
 from harness.comparators.pickle_machine import Call, Global, Machine, Pairs, Persistent, Sequence
 from harness.comparators.run_only import stripped
 from harness.comparators.tensor import Tensor, numbers
@@ -44,9 +44,9 @@ BUILTINS = {
 
 
 MACHINERY = {
-    ("numpy", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("numpy", "scalar"),
-    ("numpy", "_frombuffer"), ("_codecs", "encode"), ("joblib", "NumpyArrayWrapper"),
-}  # fmt: skip
+    "numpy": {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"},
+    "joblib": {"NumpyArrayWrapper"},
+}
 
 
 RECONSTRUCTORS = {"copyreg._reconstructor", "copy_reg._reconstructor"}
@@ -137,7 +137,9 @@ def unsafe_names(names: Iterable[str]) -> list[str]:
 def _machinery(name: str) -> bool:
     """Return whether a name only rebuilds arrays or bytes, which are compared as such."""
     module, _, last = name.rpartition(".")
-    return (module.split(".")[0], last) in MACHINERY
+    package = module.split(".")[0]
+    held = module in MODULES.get(package, ()) and last in MACHINERY.get(package, ())
+    return held or name == "_codecs.encode"
 
 
 def _known(name: str) -> bool:

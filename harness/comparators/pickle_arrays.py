@@ -11,42 +11,78 @@ from harness.comparators.base import CannotCompare
 from harness.comparators.pickle_machine import Call, Global, Pairs, Sequence
 from harness.comparators.tensor import Tensor
 
+# Where numpy and joblib have kept what a pickle names, in the versions that there were
+MODULES = {
+    "numpy": {"numpy"}
+    | {f"numpy.{c}.{m}" for c in ("core", "_core") for m in ("multiarray", "numeric")},
+    "joblib": {"joblib.numpy_pickle"},
+}
+
 
 def named(value: Any, module: str, names: set[str]) -> bool:
     """Return whether a symbol is a call of one of a package's names."""
     callee = value.callee if isinstance(value, Call) else None
-    return (
-        isinstance(callee, Global)
-        and callee.name in names
-        and callee.module.split(".")[0] == module
-    )
+    return isinstance(callee, Global) and callee.name in names and callee.module in MODULES[module]
 
 
 def dtype_of(value: Any) -> np.dtype[Any] | None:
-    """Return the numpy type that a symbol stands for, None for none that holds plain values."""
+    """Return the numpy type that a symbol stands for, None for none that holds plain values.
+
+    A state that says more than this type has (a unit of time, metadata, other flags) is none:
+    it is then compared as the call that it is.
+    """
     if not named(value, "numpy", {"dtype"}) or not isinstance(value.arguments[0], str):
         return None
-    code = value.arguments[0]
-    state = value.states[-1].items if value.states else []
-    if len(state) > 4 and isinstance(state[4], Pairs):
-        return _structured(state[3], state[4], state[5])
-    order = state[1] if len(state) > 1 and state[1] in ("<", ">") else ""
-    try:
-        return np.dtype(f"{order}{code}")
-    except TypeError:
+    if len(value.states) > 1 or (value.states and not isinstance(value.states[0], Sequence)):
         return None
+    code = value.arguments[0]
+    state = value.states[0].items if value.states else []
+    try:
+        if len(state) > 4 and isinstance(state[4], Pairs):
+            found = _structured(state[3], state[4], state)
+        else:
+            order = state[1] if len(state) > 1 and state[1] in ("<", ">") else ""
+            found = np.dtype(f"{order}{code}{_unit(state)}")
+    except (TypeError, ValueError, AttributeError):
+        return None
+    return found if found is not None and _whole(found, state) else None
 
 
-def _structured(names: Any, fields: Pairs, size: Any) -> np.dtype[Any] | None:
-    held = {k: v.items for k, v in fields.items if isinstance(v, Sequence)}
+def _whole(dtype: np.dtype[Any], state: list[Any]) -> bool:
+    """Return whether a type is all that a state says: size, alignment, flags, nothing more."""
+    if not state:
+        return dtype.kind not in "mM"  # a time without its unit
+    expected: Any = dtype.__reduce__()[2]
+    own = state[2] is None and len(state) == len(expected) in (8, 9)
+    return own and list(state[5:8]) == list(expected[5:8])
+
+
+def _unit(state: list[Any]) -> str:
+    """Return the unit of a type of times; TypeError for what is none."""
+    if len(state) < 9:
+        return ""
+    metadata, (unit, count, *rest) = state[8].items[0], state[8].items[1].items
+    if metadata is not None or not isinstance(unit, bytes) or rest != [1, 1]:
+        raise TypeError("metadata of a type")
+    return f"[{int(count)}{unit.decode()}]"
+
+
+def _structured(names: Any, fields: Pairs, state: list[Any]) -> np.dtype[Any] | None:
+    held = {k: v.items for k, v in fields.items if isinstance(v, Sequence) and len(v.items) == 2}
+    if (
+        not isinstance(names, Sequence)
+        or set(held) != set(names.items)
+        or len(fields.items) != len(held)
+    ):
+        return None
     formats = [dtype_of(held[n][0]) for n in names.items]
     if any(f is None for f in formats):
         return None
     offsets = [held[n][1] for n in names.items]
     layout: Any = {
-        "names": list(names.items), "formats": formats, "offsets": offsets, "itemsize": size
+        "names": list(names.items), "formats": formats, "offsets": offsets, "itemsize": state[5]
     }  # fmt: skip
-    found: np.dtype[Any] = np.dtype(layout)
+    found: np.dtype[Any] = np.dtype(layout, align=state[6] != 1)
     return found
 
 

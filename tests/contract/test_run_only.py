@@ -193,3 +193,15 @@ def test_a_model_inside_a_torch_file_is_held_to_the_same_rule(zipped, tmp_path):
     found = family.compare(*paths, "m")
     assert found.status == Status.EXACT, found.reason
     assert any("n_jobs" in part.what for part in found.set_aside)
+
+
+@pytest.mark.parametrize("mark", ["\v", "\f", "\x1c", "\x85", "\u2028"])
+def test_a_line_of_lightgbm_ends_where_lightgbm_ends_it(mark, tmp_path):
+    """Python ends lines at more marks: a parameter behind one would be lost to LightGBM alone."""
+    paths = [tmp_path / f"{n}.txt" for n in (1, 2)]
+    text = lightgbm(1).booster_.model_to_string()
+    assert "\nleaf_count" in text
+    for path, line in zip(paths, ("\nleaf_count", f"{mark}leaf_count"), strict=True):
+        path.write_text(text.replace("\nleaf_count", line, 1), "utf-8", newline="\n")
+    found = family.compare(*paths, "m")
+    assert found.status in {Status.DIFFERENT, Status.UNCOMPARABLE}

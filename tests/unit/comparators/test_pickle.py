@@ -118,3 +118,51 @@ def test_what_loading_would_import_is_listed_whether_it_differs_or_not(tmp_path)
     assert told.status == Status.DIFFERENT
     assert "1 of builtins" in told.reason
     assert "builtins.print" in found.reason
+
+
+def two_pickles(tmp_path, one, two):
+    paths = tmp_path / "a.pkl", tmp_path / "b.pkl"
+    for path, value in zip(paths, (one, two), strict=True):
+        path.write_bytes(value if isinstance(value, bytes) else pickle.dumps(value, protocol=4))
+    return paths
+
+
+def test_times_differ_by_their_unit_though_their_numbers_agree(tmp_path):
+    one, two = (np.arange(3).astype(f"M8[{unit}]") for unit in ("s", "ms"))
+    assert family.compare(*two_pickles(tmp_path, one, two), "m").status == Status.DIFFERENT
+    one, two = (np.arange(3).astype(f"m8[{count}s]") for count in (1, 5))
+    assert family.compare(*two_pickles(tmp_path, one, two), "m").status == Status.DIFFERENT
+    later = np.arange(3).astype("M8[s]")
+    later[1] += 1
+    found = family.compare(*two_pickles(tmp_path, np.arange(3).astype("M8[s]"), later), "m")
+    assert (found.status, "index [1]" in found.reason) == (Status.DIFFERENT, True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"numpy._core.multiarray", b"numpy.xcore.multiarray"),  # another module's function
+        (b"K\x10t\x94b", b"K\x11t\x94b"),  # the flags of a structured type
+    ],
+)
+def test_what_an_array_would_be_rebuilt_by_is_compared(tmp_path, old, new):
+    values = np.zeros(4, [("a", "f8"), ("b", "i4")])
+    data = pickle.dumps(values, protocol=4)
+    if b"numpy._core" not in data:
+        old, new = old.replace(b"_core", b"core"), new.replace(b"xcore", b"xore")
+    assert old in data
+    found = family.compare(*two_pickles(tmp_path, data, data.replace(old, new)), "m")
+    assert found.status == Status.DIFFERENT
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_structured_arrays_are_compared_by_field(tmp_path, align):
+    kind = np.dtype([("a", "f8"), ("b", "u1"), ("c", "M8[ns]")], align=align)
+    one = np.zeros(4, kind)
+    two = one.copy()
+    two["b"][2] = 1
+    found = family.compare(*two_pickles(tmp_path, one, two), "m")
+    assert (found.status, found.reason) == (
+        Status.DIFFERENT,
+        "first difference: (fields).b at index [2]",
+    )
