@@ -1,4 +1,8 @@
-"""What we sign and digest, held against programs of other people.
+"""Our signed statements, held against code of other people that did not sign them.
+
+Read or verified here by: cryptography alone over the DSSE encoding as its specification has it,
+openssl, sigstore and its models, in-toto's own classes. The model's digest is held against
+model-signing in test_model_signing.py.
 
 Not run here, since they are no Python packages: cosign, slsa-verifier. What slsa-verifier asks of
 a VSA is asked here in the same order; what cosign asks of a bundle is asked by sigstore's models.
@@ -8,11 +12,11 @@ import base64
 import dataclasses
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import model_signing
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
@@ -31,128 +35,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import dossiers
 
 from harness import policy, policyfile
-from harness.attestations import dsse, governance, keys, statements
-from harness.files import entries, root_digest, walk
-from harness.model import Role, Stage, Version
+from harness.attestations import dsse, files, governance, keys, statements
+from harness.model import Stage, Version
 from harness.record import canonical
-
-TREES = {
-    "one file": {"model.bin": b"weights"},
-    "nested": {"MLmodel": b"flavor", "data/model.pth": b"weights", "code/a/b.py": b"pass"},
-    "unicode": {"größe.bin": b"1", "層/重み.bin": b"2", "Z": b"3", "_": b"4"},
-    "names that sort another way as text": {"a/b": b"1", "a-b": b"2", "a.b": b"3", "ab": b"4"},
-    "empty file": {"empty": b"", "full": b"x"},
-    "hidden": {".config/x": b"1", "sub/.gitattributes": b"2"},
-}
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """Make a key pair as other people's tools have them: two PEM files."""
-    folder = tmp_path_factory.mktemp("pair")
-    key = ec.generate_private_key(ec.SECP256R1())
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    (folder / "private.pem").write_bytes(private)
-    (folder / "public.pem").write_bytes(public)
-    return folder
-
-
-def grown(root, files):
-    for path, data in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(data)
-    return root
-
-
-def signed_by_oms(model, pair, **hashing):
-    """Sign a folder with model-signing and return the digest that it signed."""
-    config = model_signing.signing.Config().use_elliptic_key_signer(
-        private_key=pair / "private.pem"
-    )
-    signature = model.parent / "model.sig"
-    if hashing:
-        ways = model_signing.hashing.Config().set_ignored_paths(paths=[], **hashing)
-        config = config.set_hashing_config(ways)
-    config.sign(model, signature)
-    envelope = json.loads(signature.read_text())["dsseEnvelope"]
-    (subject,) = json.loads(base64.b64decode(envelope["payload"]))["subject"]
-    return subject["digest"]["sha256"]
-
-
-def checked_by_oms(model, pair):
-    model_signing.verifying.Config().use_elliptic_key_verifier(
-        public_key=pair / "public.pem"
-    ).verify(model, model.parent / "model.sig")
-
-
-def ours(model):
-    return root_digest(entries(model, walk(model), Role.MODEL))
-
-
-@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
-def test_our_root_digest_is_the_one_that_model_signing_signs(tree, tmp_path, pair):
-    model = grown(tmp_path / "M", tree)
-    assert ours(model) == signed_by_oms(model, pair)
-    checked_by_oms(model, pair)
-
-
-@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
-def test_one_changed_byte_is_another_digest_and_fails_model_signing(tree, tmp_path, pair):
-    model = grown(tmp_path / "M", tree)
-    before = signed_by_oms(model, pair)
-    last = max(tree)
-    (model / last).write_bytes(tree[last] + b"!")
-    assert ours(model) != before
-    with pytest.raises(ValueError, match="mismatch"):
-        checked_by_oms(model, pair)
-
-
-def test_an_extra_file_fails_model_signing(tmp_path, pair):
-    """The reason why lineage and verdicts lie outside the model folder."""
-    model = grown(tmp_path / "M", TREES["nested"])
-    signed_by_oms(model, pair)
-    (model / "lineage.json").write_bytes(b"{}")
-    with pytest.raises(ValueError, match=r"[Ee]xtra"):
-        checked_by_oms(model, pair)
-
-
-def test_git_files_are_equal_only_when_model_signing_is_told_to_sign_them(tmp_path, pair):
-    """By default it leaves out `.gitattributes` and the like at the top; we leave out nothing."""
-    model = grown(tmp_path / "M", {".gitattributes": b"* -text", "model.bin": b"w"})
-    assert ours(model) != signed_by_oms(model, pair)
-    assert ours(model) == signed_by_oms(model, pair, ignore_git_paths=False)
-
-
-def test_swapped_names_keep_the_digest_which_is_why_it_is_no_identity(tmp_path, pair):
-    model = grown(tmp_path / "M", {"a": b"1", "b": b"2"})
-    other = grown(tmp_path / "other" / "M", {"c": b"1", "d": b"2"})
-    assert ours(model) == ours(other) == signed_by_oms(model, pair)
-
-
-def test_a_recorded_model_passes_model_signing_untouched(tmp_path, pair):
-    """What a registry gives back is the very folder that the lineage's subject names."""
-    from harness.registries.base import NewVersion
-    from harness.registries.mlflow import MlflowRegistry
-
-    made = grown(tmp_path / "made", TREES["nested"])
-    registry = MlflowRegistry(f"sqlite:///{tmp_path / 'r.db'}", tmp_path)
-    version = registry.register(NewVersion("M", made, None, {}, {}, {}))
-    lineage = dossiers.lineage(outputs=entries(made, walk(made), Role.MODEL), version=version)
-    subject = statements.provenance(lineage)["subject"][0]
-    back = registry.download(version, tmp_path / "back" / "M")
-    assert subject["digest"]["sha256"] == signed_by_oms(back, pair)
-    checked_by_oms(back, pair)
-    (back / "MLmodel").write_bytes(b"flavour")
-    with pytest.raises(ValueError, match="mismatch"):
-        checked_by_oms(back, pair)
-
 
 # Signatures
 
@@ -173,6 +58,28 @@ def everything():
         "approval",
         "2026-11-03T08:00:00Z",
     )
+    waiver = governance.Waiver(
+        bound,
+        "hardware",
+        Stage.STAGING,
+        "Ada",
+        "the old hosts are gone",
+        "2026-11-03T08:00:00Z",
+        "2026-12-01T00:00:00Z",
+    )
+    move = governance.Move(
+        bound,
+        "promote",
+        Stage.STAGING,
+        "2",
+        "",
+        "1" * 64,
+        "2" * 64,
+        ("3" * 64,),
+        "Ada",
+        "released",
+        "2026-11-03T09:00:00Z",
+    )
     good = {"meets": True}
     return {
         "provenance": statements.provenance(lineage),
@@ -180,6 +87,10 @@ def everything():
         "summary": statements.verification_summary(record, good, about),
         "test result": statements.test_result(record, good, about),
         "approval": governance.statement(approval, lineage),
+        "waiver": governance.statement(waiver, lineage),
+        "move": governance.statement(move, lineage),
+        "policy": files.statement("credit.toml", b"schema = 1", "Paula"),
+        "index": files.statement("credit/index.json", b"{}", kind=files.DOSSIER),
     }
 
 
@@ -274,6 +185,10 @@ def test_our_bundles_are_sigstore_bundles(kind, key):
     inner = json.loads(found.dsse_envelope.to_json())
     check(json.dumps(inner), public(key))
     assert inner["payload"] == json.loads(envelope)["payload"]
+    body = bytearray(base64.b64decode(inner["payload"]))
+    body[len(body) // 2] ^= 1
+    with pytest.raises(InvalidSignature):
+        check(json.dumps({**inner, "payload": base64.b64encode(body).decode()}), public(key))
 
 
 @pytest.mark.parametrize("lost", ["mediaType", "verificationMaterial"])
@@ -386,12 +301,44 @@ def slsa_levels(found):
                 raise Refused(f"invalid SLSA level {level}")
 
 
-def verify_vsa(data, holder, *, verifier, resource, digests, levels):
-    """Ask what verify-vsa asks; `holder` is the public key that the user names."""
+def fingerprint(holder):
+    """Return the key id that Go's DSSE library gives a key whose user names none."""
+    line = holder.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+def as_go_reads(predicate):
+    """Refuse a member that Go's strictly typed reader could not take."""
+    materials = [predicate["policy"], *predicate["inputAttestations"]]
+    maps = [predicate["verifier"]["version"], *(m["digest"] for m in materials)]
+    if not all(isinstance(v, str) for m in maps for v in m.values()):
+        raise Refused("verifier.version or a digest is no map of text")
+    if not all(isinstance(m["uri"], str) for m in materials):
+        raise Refused("a uri is no text")
+    if not RFC3339.fullmatch(predicate["timeVerified"]):
+        raise Refused("time")
+
+
+def signed_with(data, holder, keyid):
+    """Refuse what the key with this id has not signed; another key's signature is skipped."""
+    envelope = json.loads(data)
+    if envelope["payloadType"] != "application/vnd.in-toto+json":
+        raise Refused("payload type")
+    if envelope["signatures"][0]["keyid"] not in {"", keyid or fingerprint(holder)}:
+        raise Refused("no signature of that key id")
     try:
         check(data, holder)
     except InvalidSignature:
         raise Refused("signature") from None
+
+
+def verify_vsa(data, holder, *, verifier, resource, digests, levels, keyid=""):
+    """Ask what verify-vsa asks; `holder` and `keyid` are --public-key-path and --public-key-id."""
+    signed_with(data, holder, keyid)
     statement = json.loads(base64.b64decode(json.loads(data)["payload"]))
     if statement["_type"] != "https://in-toto.io/Statement/v1":
         raise Refused("statement type")
@@ -401,9 +348,7 @@ def verify_vsa(data, holder, *, verifier, resource, digests, levels):
     if missing := set(digests) - there:
         raise Refused(f"subject digest {missing}")
     predicate = statement["predicate"]
-    version = predicate["verifier"].get("version", {})
-    if not all(isinstance(v, str) for v in version.values()):
-        raise Refused("verifier.version")
+    as_go_reads(predicate)
     if predicate["verifier"]["id"] != verifier:
         raise Refused("verifier id")
     if predicate["resourceUri"] != resource:
@@ -429,7 +374,31 @@ ASKED = {
 
 
 def test_a_good_summary_passes_the_checks_of_slsa_verifier(key):
-    verify_vsa(dsse.sign(summary(dossiers.record()), key), public(key), **ASKED)
+    verify_vsa(dsse.sign(summary(dossiers.record()), key), public(key), **ASKED, keyid=key.keyid)
+
+
+def test_a_summary_needs_its_key_id_named(key):
+    """A key id that is not the one in the envelope is skipped: --public-key-id is no option."""
+    data = dsse.sign(summary(dossiers.record()), key)
+    for named in ("", "0" * 64):
+        with pytest.raises(Refused, match="key id"):
+            verify_vsa(data, public(key), **ASKED, keyid=named)
+
+
+@pytest.mark.parametrize(
+    ("member", "broken", "said"),
+    [
+        ("timeVerified", "2026-11-02 09:01:40", "time"),
+        ("timeVerified", "2026-11-02T09:01:40", "time"),
+        ("verifier", {"id": statements.BUILDER, "version": {"harness": 1}}, "version"),
+        ("policy", {"uri": "p", "digest": {"sha256": 1}}, "digest"),
+    ],
+)
+def test_a_summary_that_go_could_not_read_would_be_refused(member, broken, said, key):
+    made = summary(dossiers.record())
+    made["predicate"][member] = broken
+    with pytest.raises(Refused, match=said):
+        verify_vsa(dsse.sign(made, key), public(key), **ASKED, keyid=key.keyid)
 
 
 @pytest.mark.parametrize(
@@ -444,7 +413,7 @@ def test_a_good_summary_passes_the_checks_of_slsa_verifier(key):
 def test_a_summary_about_something_else_is_refused(change, said, key):
     data = dsse.sign(summary(dossiers.record()), key)
     with pytest.raises(Refused, match=said):
-        verify_vsa(data, public(key), **{**ASKED, **change})
+        verify_vsa(data, public(key), **{**ASKED, **change}, keyid=key.keyid)
 
 
 @pytest.mark.parametrize(
@@ -460,20 +429,22 @@ def test_only_a_reproduction_that_meets_the_policy_passes(record, key):
     made = summary(record, decision.meets)
     assert made["predicate"]["verifiedLevels"] == ["FAILED"]
     with pytest.raises(Refused, match="result"):
-        verify_vsa(dsse.sign(made, key), public(key), **ASKED)
+        verify_vsa(dsse.sign(made, key), public(key), **ASKED, keyid=key.keyid)
 
 
 def test_a_level_that_only_looks_like_slsa_would_be_refused(key):
     made = summary(dossiers.record())
     made["predicate"]["verifiedLevels"] = ["SLSA_BUILD_REPRODUCED"]
     with pytest.raises(Refused, match="invalid SLSA level"):
-        verify_vsa(dsse.sign(made, key), public(key), **ASKED)
+        verify_vsa(dsse.sign(made, key), public(key), **ASKED, keyid=key.keyid)
 
 
 def test_a_summary_of_another_signer_is_refused(key, tmp_path):
     other = keys.create(tmp_path / "other.pem", "ecdsa" if _elliptic(key) else "ed25519")
     with pytest.raises(Refused, match="signature"):
-        verify_vsa(dsse.sign(summary(dossiers.record()), other), public(key), **ASKED)
+        verify_vsa(
+            dsse.sign(summary(dossiers.record()), other), public(key), **ASKED, keyid=other.keyid
+        )
 
 
 @pytest.mark.parametrize("outcome", ["INCONCLUSIVE", "RERUN_FAILED", "ERROR"])
