@@ -60,7 +60,7 @@ def compare_stores(unit: Unit, one: list[Path], two: list[Path], context: Contex
     try:
         store = import_module("tensorstore")
     except ImportError as error:
-        hint = "pip install tensorstore"
+        hint = "pip install 'repro-harness[orbax]'"
         raise CannotCompare("Orbax checkpoints need tensorstore", hint) from error
     left, right = (_read(store, files, context.bounds) for files in (one, two))
     return compare_documents(left, right, unit.name, "", context)
