@@ -10,7 +10,7 @@ from urllib.parse import quote
 from packaging.utils import canonicalize_name
 
 from harness.dossier import told
-from harness.dossier.machine import command, data, outputs, sha256, text, utc
+from harness.dossier.machine import address, command, data, md5, outputs, sha256, text, utc
 from harness.dossier.model import Dossier, Facts
 from harness.dossier.told import facts, listed
 from harness.record import canonical, digest
@@ -70,9 +70,11 @@ def _when(name: str, value: object) -> Json:
     return {name: moment} if moment else {}
 
 
-def _hashes(value: object) -> Json:
-    found = sha256(value)
-    return {"hashes": [{"alg": "SHA-256", "content": found}]} if found else {}
+def _hashes(value: object, older: object = None) -> Json:
+    """Return the digests of a part: its sha256, and the md5 under which DVC keeps it."""
+    found = {"SHA-256": sha256(value), "MD5": md5(older)}
+    known = [{"alg": alg, "content": hexdigest} for alg, hexdigest in found.items() if hexdigest]
+    return {"hashes": known} if known else {}
 
 
 def _model(value: Dossier) -> Json:
@@ -136,6 +138,7 @@ def _components(value: Dossier) -> Iterator[Json]:
         "bom-ref": CODE,
         "name": text(source.get("url")),
         "version": text(source.get("commit")),
+        **_repository(source),
         "properties": _properties({"tree": source.get("tree"), "folder": source.get("folder")}),
     }
     yield {
@@ -158,6 +161,12 @@ def _components(value: Dossier) -> Iterator[Json]:
     yield from _packages(environment)
 
 
+def _repository(source: Facts) -> Json:
+    if not (place := address(source.get("url"))):
+        return {}
+    return {"externalReferences": [{"type": "vcs", "url": place}]}
+
+
 def _images(environment: Facts) -> Iterator[Json]:
     for kind in ("base", "image"):
         if name := str(environment.get(kind) or ""):
@@ -173,7 +182,7 @@ def _dataset(number: int, entry: Facts) -> Json:
         "type": "data",
         "bom-ref": f"data/{number}",
         "name": text(entry.get("path")),
-        **_hashes(entry.get("sha256")),
+        **_hashes(entry.get("sha256"), entry.get("md5")),
         "data": [
             {
                 "type": "dataset",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from harness.attestations.statements import BUILDER
 from harness.dossier import told
-from harness.dossier.machine import command, data, outputs, sha256, statements, text, utc
+from harness.dossier.machine import address, command, data, outputs, sha256, statements, text, utc
 from harness.dossier.model import Dossier, Facts
 from harness.dossier.told import facts, listed
 from harness.record import canonical
@@ -33,7 +32,6 @@ _FORMATS = {
     ".txt": "text/plain",
     ".xml": "application/xml",
 }
-_ADDRESS = re.compile(r"https?://[\w.~:/?@!$&'()*+,;=%-]+", re.ASCII)
 _FAILED = {"RERUN_FAILED", "ERROR", "SOURCE_UNAVAILABLE", "INCOMPLETE_LINEAGE"}
 
 
@@ -127,8 +125,9 @@ def _actions(
     recorded = [
         _thing(_local("recorded", o.get("path")), o, o.get("sha256")) for o in outputs(value)
     ]
+    code = _code(value.lineage)
     if value.lineage:
-        yield from [*inputs, *recorded, *_training(value, files, inputs, recorded)]
+        yield from [*inputs, *recorded, *code, *_training(value, files, inputs, recorded)]
     yield {
         "@id": BUILDER,
         "@type": "SoftwareApplication",
@@ -139,14 +138,29 @@ def _actions(
     places = statements(files)
     for number, (_, record) in enumerate(value.records):
         place = places.get(str(record.get("id")), "")
-        yield from _verification(number, record, [*recorded, *inputs], place, people)
+        yield from _verification(number, record, [*recorded, *code, *inputs], place, people)
+
+
+def _code(made: Facts) -> list[Json]:
+    """Return the training code at its commit; nothing where no lineage was recorded."""
+    source = facts(made.get("code"))
+    place, commit = text(source.get("url")), quote(str(source.get("commit")))
+    code = {
+        "@id": f"{place}#{commit}" if address(source.get("url")) else "#code",
+        "@type": "SoftwareSourceCode",
+        "name": text(made.get("recipe_path")),
+        "url": place,
+        "codeRepository": place,
+        "version": text(source.get("commit")),
+    }
+    return [code] if made else []
 
 
 def _training(
     value: Dossier, files: Mapping[str, bytes], inputs: list[Json], recorded: list[Json]
 ) -> Iterator[Json]:
     made = value.lineage
-    source, profile = facts(made.get("code")), facts(made.get("profile"))
+    profile = facts(made.get("profile"))
     settings = [
         {
             "@id": _local("setting", name),
@@ -158,16 +172,7 @@ def _training(
         if profile.get(name) is not None
     ]
     yield from settings
-    place = text(source.get("url"))
-    name = f"{place}#{quote(str(source.get('commit')))}" if _ADDRESS.fullmatch(place) else "#code"
-    yield {
-        "@id": name,
-        "@type": "SoftwareSourceCode",
-        "name": text(made.get("recipe_path")),
-        "url": place,
-        "codeRepository": place,
-        "version": text(source.get("commit")),
-    }
+    name = str(_code(made)[0]["@id"])
     yield {"@id": "#author", "@type": "Person", "name": text(made.get("author"))}
     signed = [p for p in sorted(files) if p.startswith("evidence/lineage/")]
     yield {

@@ -15,6 +15,7 @@ from harness.dossier.told import facts, listed
 from harness.reporters import words
 
 LONGEST = 4000
+_ADDRESS = re.compile(r"https?://[\w.~:/?@!$&'()*+,;=%-]+", re.ASCII)
 
 
 def text(value: object) -> str:
@@ -34,6 +35,16 @@ def utc(value: object) -> str | None:
 def sha256(value: object) -> str | None:
     """Return a sha256 in hex; None for what is none."""
     return str(value) if re.fullmatch(r"[0-9a-f]{64}", str(value)) else None
+
+
+def md5(value: object) -> str | None:
+    """Return an md5 in hex; None for what is none, such as DVC's digest of a folder."""
+    return str(value) if re.fullmatch(r"[0-9a-f]{32}", str(value)) else None
+
+
+def address(value: object) -> str:
+    """Return an address on the web; empty for what is none, such as a path on some machine."""
+    return str(value) if _ADDRESS.fullmatch(str(value)) else ""
 
 
 def command(value: Dossier) -> str:

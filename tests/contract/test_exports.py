@@ -145,10 +145,11 @@ def unfit(entities, action):
 
     failed = action.get("actionStatus", "").endswith("/FailedActionStatus")
     about = {"File", "CreativeWork", "PropertyValue"}
+    given = {*about, "SoftwareSourceCode"}
     needed = {
         "instrument": kinds("instrument") in ({"SoftwareApplication"}, {"SoftwareSourceCode"}),
         "agent": kinds("agent") == {"Person"},
-        "object": kinds("object") <= about,
+        "object": kinds("object") <= given,
         "result": kinds("result") and kinds("result") <= about,
         "error and status disagree": bool(action.get("error")) == failed,
         "the root does not mention the action": {"@id": action["@id"]}
