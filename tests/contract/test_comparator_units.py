@@ -303,4 +303,4 @@ def test_without_tensorstore_the_reason_says_what_to_install(stores, monkeypatch
     monkeypatch.setitem(sys.modules, "tensorstore", None)
     found = family.compare(stores / "ocdbt/first", stores / "ocdbt/again", "m")
     told = next(c for c in found.children if c.status == Status.UNCOMPARABLE)
-    assert "pip install tensorstore" in told.reason
+    assert "repro-harness[orbax]" in told.reason
