@@ -83,6 +83,8 @@ def _moment(text: str) -> str:
         when = None
     if when is None or when.tzinfo is None:
         raise UsageError(f"--at {text!r}: not a time with its zone", "write 2026-09-01T12:00Z")
+    if when > datetime.now(UTC):
+        raise UsageError(f"--at {text!r}: that time has not come", "leave --at out for now")
     return when.astimezone(UTC).strftime(TIME)
 
 

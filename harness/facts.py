@@ -16,6 +16,7 @@ from harness.model import Stage, Version
 from harness.policy import Policy
 from harness.record import plain
 
+TOOL = f"repro-harness {__version__}"
 VALUE, TRUST, POLICY = "dossier.json", "trust.toml", "policy.toml"
 
 
@@ -133,7 +134,7 @@ def compose(
         problems=problems,
         notes=case.notes,
         made_at=made_at,
-        tool=f"repro-harness {__version__}",
+        tool=TOOL,
     )
 
 

@@ -10,8 +10,9 @@ from harness import casefile, facts, policyfile, shelf
 from harness.attestations import dsse, files, keys
 from harness.attestations.dsse import BadEvidence
 from harness.casefile import CaseFile
-from harness.dossier import archive
+from harness.dossier import archive, rendering
 from harness.dossier.index import INDEX, SIGNED, listed
+from harness.dossier.model import Dossier
 from harness.errors import HarnessError, UsageError
 from harness.facts import POLICY, VALUE, Question, Subject
 from harness.files import digest as file_digest
@@ -21,10 +22,16 @@ from harness.house import House
 from harness.model import Role
 from harness.policy import Policy
 from harness.progress import Quiet
-from harness.record import canonical, digest, plain
+from harness.record import canonical, digest, load, plain
 from harness.settings import Settings
 
 SCHEMA = 1
+# What every dossier of schema 1 says; a member that is added later is not asked of an old one.
+SINCE_1 = {
+    *("question", "stage", "lineage", "lineage_digest", "records", "deciding", "decision"),
+    *("approvals", "waivers", "moves", "problems"),
+}
+FREE = {"tool", "policy", "notes"}
 ROLES = ("verifier", "approver", "recorder", "policy")
 
 
@@ -46,6 +53,7 @@ def audit_verify(
     problems = list(facts.problems_of(found, case, whom))
     problems += _same_facts(case, rules, value, tuple(problems))
     problems += _same_version(held, value, whom)
+    problems += _same_forms(found, value, problems)
     if model is not None:
         problems += _model_files(case, model)
     answer = facts.decided(case, rules, str(value["made_at"]))
@@ -150,12 +158,29 @@ def _same_facts(
         again = plain(facts.compose(case, rules, made_at, question, subject, problems))
     except (KeyError, TypeError, ValueError) as error:
         return [f"{VALUE}: cannot be read: {error!r}"]
-    # Another release may say more, or the operator's file may have another place.
-    told = {k: v for k, v in again.items() if k not in {"tool", "policy", "notes"}}
+    # A later release may say more, and words its notes otherwise; what is there has to be so.
+    told = {k: v for k, v in again.items() if k in value or k in SINCE_1}
     return [
         f"{VALUE}: {key} is not what the evidence says"
-        for key in told
+        for key in sorted(told.keys() - FREE)
         if canonical(told[key]) != canonical(value.get(key))
+    ]
+
+
+def _same_forms(
+    found: Mapping[str, bytes], value: Mapping[str, Any], problems: list[str]
+) -> list[str]:
+    """Make the page and the inventory again: whoever signed the index may not have them lie.
+
+    Another release words them otherwise, and facts that are wrong are named already.
+    """
+    if problems or value["tool"] != facts.TOOL:
+        return []
+    again = rendering.certain(load(Dossier, value, VALUE), found)
+    return [
+        f"{name}: does not say what {VALUE} says"
+        for name, data in again.items()
+        if found.get(name) != data
     ]
 
 

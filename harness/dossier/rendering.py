@@ -16,7 +16,7 @@ made again? Start with dossier.html or dossier.pdf.
   dossier.json      the same facts for programs
   bom.cdx.json      the inventory: CycloneDX 1.6 ML-BOM
   ro-crate-metadata.json   every file and action: RO-Crate 1.1, Process Run Crate 0.5
-  evidence/         the signed statements (DSSE, in-toto) and the reports of every verification
+  evidence/         the signed statements (DSSE, in-toto); reports/ of every verification
   policy.toml       what was asked of it; trust.toml: whose signatures counted
   index.json        every file with its sha256; index.intoto.json: the index, signed
 
@@ -29,14 +29,24 @@ Take the trust file from the operator, not from here: a dossier cannot say whom 
 """
 
 
-def render(value: Dossier, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the readable files by name; `files` are those that the dossier has already."""
-    people = {k.keyid: k.name for k in parse_trust(files["trust.toml"].decode(), "trust.toml").keys}
-    bound = f"The facts are dossier.json with sha256 {digest(files['dossier.json'])}."
-    made = {
-        "dossier.html": page.render(value, people).encode(),
+def certain(value: Dossier, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the forms that are the same bytes wherever this release makes them."""
+    return {
+        "dossier.html": page.render(value, _people(files)).encode(),
         "bom.cdx.json": bom.render(value),
     }
+
+
+def _people(files: Mapping[str, bytes]) -> dict[str, str]:
+    trusted = parse_trust(files["trust.toml"].decode(), "trust.toml")
+    return {key.keyid: key.name for key in trusted.keys}
+
+
+def render(value: Dossier, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the readable files by name; `files` are those that the dossier has already."""
+    people = _people(files)
+    bound = f"The facts are dossier.json with sha256 {digest(files['dossier.json'])}."
+    made = certain(value, files)
     absent = ""
     try:
         made["dossier.pdf"] = paper.render(value, bound, people)

@@ -9,7 +9,7 @@ import pytest
 from harness.comparators import family
 from harness.model import Status
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore:'n_jobs' has no effect:FutureWarning")
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((200, 5))
 Y = (X[:, 0] + X[:, 1] > 0).astype(int)
