@@ -13,6 +13,7 @@ from harness.model import Comparison, Difference, FileEntry, Role, Status, Toler
 from harness.recipe import Recipe
 
 Files = dict[str, FileEntry]
+PREDICTIONS = "predictions@1"  # by what the models predict in the sandbox
 COMPARED = {Role.MODEL, Role.METRICS, Role.CHECKPOINT}
 
 
@@ -87,6 +88,10 @@ class Comparer:
         )
         return Comparison(a.path, a.role, a.sha256, b.sha256, node)
 
+    def tolerance(self, path: str) -> Tolerance:
+        """Return the tolerance of one of the model's files."""
+        return self._tolerance(FileEntry(path, 0, "", Role.MODEL))
+
     def _tolerance(self, entry: FileEntry) -> Tolerance:
         for output in self._recipe.outputs:
             if output.role == entry.role and files.matches(entry.path, output.path):
@@ -103,4 +108,5 @@ def _digest(entries: list[FileEntry]) -> str:
 
 def in_force() -> tuple[str, ...]:
     """Return the comparators and their versions, as the signed record lists them."""
-    return tuple(f"{name}@{version}" for name, version in family.comparators_in_force())
+    known = tuple(f"{name}@{version}" for name, version in family.comparators_in_force())
+    return (*known, PREDICTIONS)

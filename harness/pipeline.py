@@ -31,12 +31,14 @@ from harness.model import (
     Lineage,
     NeedRun,
     Outcome,
+    Profile,
     Role,
     RunResult,
     StageResult,
     Verdict,
     Version,
 )
+from harness.predicting import Predictor
 from harness.record import canonical, digest, load, plain
 from harness.reporters.base import Reporter
 from harness.runtimes.base import Environment
@@ -149,6 +151,7 @@ class Line:
             recorded,
             workspace,
             environment,
+            profile,
         )
 
     def _resolve(self, draft: Draft, version: Version) -> Lineage:
@@ -183,10 +186,15 @@ class Line:
         recorded: Path,
         workspace: Workspace,
         environment: Environment,
+        profile: Profile,
     ) -> Verdict:
-        compare = comparing.Comparer(plan, recorded, lineage.outputs, workspace.source)
+        root = workspace.source / workspace.code.folder
+        compare = comparing.Comparer(plan, recorded, lineage.outputs, root)
+        predict = Predictor(
+            self.parts, workspace, environment, plan, profile, recorded, compare.tolerance
+        )
         while True:
-            self._run(draft, train, compare)
+            self._run(draft, train, compare, predict)
             first = draft.runs[0]
             assert first is not None
             draft.conditional = _conditions(lineage, first, environment.record, options)
@@ -209,7 +217,11 @@ class Line:
             self.parts.progress.note(f"one more run: {verdict.why}")
 
     def _run(
-        self, draft: Draft, train: Callable[[Path], RunResult], compare: comparing.Comparer
+        self,
+        draft: Draft,
+        train: Callable[[Path], RunResult],
+        compare: comparing.Comparer,
+        predict: Predictor,
     ) -> None:
         number = len(draft.runs) + 1
         folder = draft.folder / f"run-{number}"
@@ -226,13 +238,17 @@ class Line:
             return
         draft.runs.append(run)
         with self._stage(draft, "compare" if number == 1 else f"compare {number}"):
-            draft.against.append(compare.with_recorded(folder, run.outputs))
+            found = compare.with_recorded(folder, run.outputs)
             if number > 1:
                 first = draft.runs[0]
                 assert first is not None
                 draft.between.append(
                     compare.two_runs(draft.folder / "run-1", first.outputs, folder, run.outputs)
                 )
+        if predict.wanted(found, folder):
+            with self._stage(draft, "predict" if number == 1 else f"predict {number}"):
+                found = predict.settle(found, folder)
+        draft.against.append(found)
 
     def _history(self, draft: Draft, version: Version) -> evidence.History:
         """Return the trusted records of the version, read once: we hold its lock."""

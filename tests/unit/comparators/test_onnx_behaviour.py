@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from harness.comparators import family
 from harness.comparators.base import Context
 from harness.comparators.onnx import Onnx
-from harness.comparators.onnx_behaviour import upper_bound
+from harness.comparators.predictions import upper_bound
 from harness.model import Status, Tolerance, ToleranceRule
 
 RULE = ToleranceRule("behaviour", rtol=1e-4, atol=1e-5, rationale="float noise")
