@@ -16,9 +16,9 @@ from harness.attestations.governance import Approval, Binding, Move, Waiver
 from harness.attestations.keys import Trust, TrustedKey
 from harness.errors import IncompleteLineage, Tampered, UsageError
 from harness.lineages import LINEAGE, read_lineage, tags
-from harness.model import Lineage, Version
+from harness.model import Grade, Lineage, Outcome, Version
 from harness.policy import STAGED, Refusal
-from harness.record import canonical, digest
+from harness.record import canonical, digest, load
 from harness.registries.base import VersionInfo
 
 APPROVALS, WAIVERS = "approvals", "waivers"
@@ -91,6 +91,38 @@ class CaseFile:
     def digests(self) -> frozenset[str]:
         """Return the digest of every envelope that counts, for this machine to remember."""
         return frozenset(digest(s.data) for s in self.statements)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a decision reads of a record: another tool version may say more, never less."""
+
+    outcome: Outcome
+    grade: Grade | None
+    cause: str | None
+    created_at: str
+    conditional: tuple[str, ...]
+    reasons: tuple[str, ...]
+    policy: Mapping[str, str]
+    lineage_digest: str
+    previous_record_digest: str
+    verifier: Mapping[str, str]
+    runs: tuple[Mapping[str, Any], ...]
+    environment: Mapping[str, Mapping[str, Any]]
+    hardware: Mapping[str, Mapping[str, Any]]
+    artifacts: tuple[Mapping[str, Any], ...]
+    comparators: tuple[str, ...]
+
+
+def _shaped(found: Mapping[str, Any]) -> None:
+    try:
+        shape = load(_Shape, found)
+    except UsageError as error:
+        raise dsse.BadEvidence(error.message) from None
+    if shape.outcome == Outcome.REPRODUCED and shape.grade is None:
+        raise dsse.BadEvidence("record: REPRODUCED without a grade")
+    if not governance.is_time(shape.created_at) or not shape.policy.get("digest"):
+        raise dsse.BadEvidence("record: created_at is no UTC time, or the policy has no digest")
 
 
 class _Reader:
@@ -170,6 +202,7 @@ class _Reader:
             mine = (self.version.registry, self.version.name, self.version.number)
             if about != mine:
                 raise dsse.BadEvidence(f"it is about {about[1]}/{about[2]} in {about[0]}")
+            _shaped(found)
             if lineage and found.get("lineage_digest") == lineage.digest:
                 files = statements.subjects(self.version.name, lineage.value.outputs)
                 if statement["subject"] != files:

@@ -14,6 +14,7 @@ from harness.attestations.keys import TrustedKey
 from harness.casefile import CaseFile, Signed
 from harness.model import Grade, Outcome, Stage
 from harness.policy import STAGED, Criteria, Policy, Refusal, refusals
+from harness.reporters.words import leaves
 
 CLOCK_SKEW = timedelta(minutes=5)
 Record = Signed[Mapping[str, Any]]
@@ -191,14 +192,8 @@ def _changed_comparators(record: Mapping[str, Any], now: tuple[str, ...]) -> lis
     used = set()
     for artifact in record.get("artifacts", ()):
         if artifact.get("grade") != Grade.BITWISE:
-            used |= {n.get("comparator", "") for n in _nodes(artifact.get("difference") or {})}
+            used |= {n.get("comparator", "") for _, n in leaves(artifact.get("difference") or {})}
     return sorted(n for n in used if n in was and was[n] != current.get(n))
-
-
-def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield node
-    for child in node.get("children") or ():
-        yield from _nodes(child)
 
 
 def _time(text: str) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -187,11 +187,20 @@ def refusals(criteria: Criteria, record: Mapping[str, Any]) -> Iterator[Refusal]
         yield Refusal("runtime", f"runtime {runtime or 'unknown'} is not one of {allowed}")
     yield from _hardware(criteria, record)
     for artifact in record.get("artifacts", ()):
-        d = artifact.get("distances") or {}
-        wide = float(d.get("rtol", 0)) > criteria.max_rtol
-        if wide or float(d.get("atol", 0)) > criteria.max_atol:
-            detail = f"{artifact['path']}: its tolerance is wider than the policy's caps"
+        d = artifact.get("distances")
+        d = d if isinstance(d, Mapping) else {}
+        # Asked this way round, since no comparison with a NaN is true.
+        narrow = _number(d.get("rtol")) <= criteria.max_rtol
+        if not (narrow and _number(d.get("atol")) <= criteria.max_atol):
+            detail = f"{artifact.get('path')}: its tolerance is wider than the policy's caps"
             yield Refusal("caps", detail)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value or 0)
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 def _unsandboxed(record: Mapping[str, Any]) -> bool:
@@ -211,7 +220,8 @@ def _hardware(criteria: Criteria, record: Mapping[str, Any]) -> Iterator[Refusal
 
 def hardware_class(hardware: Mapping[str, Any]) -> str:
     """Return a hardware class in words: architecture/capability[/GPU model:SM count …]."""
-    gpus: Iterable[Mapping[str, Any]] = hardware.get("gpus") or ()
+    listed = hardware.get("gpus")
+    gpus = [g for g in listed if isinstance(g, Mapping)] if isinstance(listed, list) else []
     parts = [hardware.get("arch") or "unknown", hardware.get("cpu_capability") or "unknown"]
     return "/".join([*parts, *(f"{g.get('model')}:{g.get('sm_count')}" for g in gpus)])
 

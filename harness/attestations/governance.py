@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from harness.attestations.dsse import BadEvidence
@@ -110,6 +111,14 @@ def statement(value: Approval | Waiver | Move, lineage: Lineage) -> dict[str, An
     }
 
 
+def is_time(text: str) -> bool:
+    """Return whether text is a UTC time to the second, as every statement of ours has it."""
+    try:
+        return datetime.strptime(text, TIME).strftime(TIME) == text
+    except ValueError:
+        return False
+
+
 def read(kind: type[T], found: Mapping[str, Any]) -> T:
     """Read a statement back.
 
@@ -121,6 +130,9 @@ def read(kind: type[T], found: Mapping[str, Any]) -> T:
         value = load(kind, found["predicate"], kind.__name__.lower())
     except UsageError as error:
         raise BadEvidence(error.message) from None
+    times = (getattr(value, n, None) for n in ("created_at", "expires_at"))
+    if not all(is_time(t) for t in times if t is not None):
+        raise BadEvidence(f"the {kind.__name__.lower()} has a time that is not UTC to the second")
     if canonical(value) != canonical(found["predicate"]):
         raise BadEvidence(f"the {kind.__name__.lower()} has members that are not its own")
     return value
