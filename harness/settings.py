@@ -115,7 +115,22 @@ def _find(folder: Path) -> Path | None:
         if not Path(named).is_file():
             raise UsageError(f"$HARNESS_CONFIG: {named}: no such file", "correct the variable")
         return Path(named)
-    return next((p / FILE for p in (folder, *folder.parents) if (p / FILE).is_file()), None)
+    found = next((p / FILE for p in (folder, *folder.parents) if (p / FILE).is_file()), None)
+    if found is not None and _of_a_repository(found.absolute().parent):
+        raise UsageError(
+            f"{found}: lies in a repository, which does not choose policy, trust or adapters",
+            f"if it is yours, set HARNESS_CONFIG={found} to use it; else remove it",
+        )
+    return found
+
+
+def _of_a_repository(folder: Path) -> bool:
+    """Return whether a folder is part of a git work tree, or of a training repository's copy.
+
+    Whoever clones one and works inside it has not agreed to settings that came with it.
+    """
+    inside = any((p / ".git").exists() for p in (folder, *folder.parents))
+    return inside or (folder / "recipe.toml").exists()
 
 
 def _read(path: Path) -> dict[str, Any]:

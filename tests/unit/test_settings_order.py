@@ -74,3 +74,26 @@ def test_a_named_file_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HARNESS_CONFIG", str(tmp_path / "gone.toml"))
     with pytest.raises(UsageError, match=r"gone\.toml"):
         settings.load({}, tmp_path)
+
+
+@pytest.mark.parametrize("mark", [".git", "../.git", "recipe.toml"])
+def test_a_repository_does_not_choose_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str
+) -> None:
+    folder = tmp_path / "repository" / "part"
+    (folder / "below").mkdir(parents=True)
+    path = _toml(folder, "policy = 'mine.toml'\n")
+    assert settings.load({}, folder / "below").policy == folder / "mine.toml"
+    (folder / mark).write_text("")
+    with pytest.raises(UsageError, match="lies in a repository") as caught:
+        settings.load({}, folder / "below")
+    assert str(path) in caught.value.message
+    assert f"HARNESS_CONFIG={path}" in caught.value.hint
+    monkeypatch.setenv("HARNESS_CONFIG", str(path))
+    assert settings.load({}, folder / "below").policy == folder / "mine.toml"
+
+
+def test_a_file_above_the_repository_is_the_operators(tmp_path: Path) -> None:
+    (tmp_path / "repository" / ".git").mkdir(parents=True)
+    _toml(tmp_path, "policy = 'mine.toml'\n")
+    assert settings.load({}, tmp_path / "repository").policy == tmp_path / "mine.toml"

@@ -1,4 +1,4 @@
-"""The script that predicts in the sandbox, run as there: a process with a model file and a probe."""
+"""The script that predicts in the sandbox, run as there: one process, a model file and a probe."""
 
 import subprocess
 import sys
