@@ -33,6 +33,16 @@ EPOCH = 315532800
 # What an installer writes about itself or about where the wheel lay, and no training reads.
 _VOLATILE = {"direct_url.json", "uv_cache.json", "INSTALLER", "REQUESTED", "RECORD"}
 
+ASKERS = 2
+_NEXT = "=== next ===\n"
+_ASK = f"""
+import json, sys
+from pip._internal.cli.main import main
+for name in sys.argv[2:]:
+    print({_NEXT!r}, end="", flush=True)
+    main(["index", "versions", *json.loads(sys.argv[1]), name])
+"""
+
 
 def fetch(locked: tuple[Locked, ...], target: Target, home: Path, sink: Sink) -> tuple[Path, ...]:
     """Return the wheels of a lock from the content-addressed cache, filled where it lacks some.
@@ -64,21 +74,30 @@ def missing(locked: tuple[Locked, ...], target: Target, home: Path) -> tuple[Gap
     store = home / "wheels"
     if _kept(_index(locked, target, store), store) is not None:
         return ()
-    with ThreadPoolExecutor(4) as pool:
-        offered = pool.map(lambda p: _offered(p, target), locked)
-        return tuple(
-            Gap("package", f"{p.name}=={p.version} is offered by no index for this target", INDEX)
-            for p, found in zip(locked, offered, strict=True)
-            if not found
-        )
+    with ThreadPoolExecutor(ASKERS) as pool:
+        parts = [locked[n::ASKERS] for n in range(ASKERS)]
+        absent = set().union(*pool.map(lambda part: _absent(part, target), parts))
+    return tuple(
+        Gap("package", f"{p.name}=={p.version} is offered by no index for this target", INDEX)
+        for p in locked
+        if p.name in absent
+    )
 
 
-def _offered(package: Locked, target: Target) -> bool:
-    command = [sys.executable, "-m", "pip", "index", "versions", "--no-input", "--no-color"]
-    command += ["--pre", "--disable-pip-version-check", "--only-binary=:all:", *pip_flags()]
-    command += [*_for(target), package.name]
+def _absent(packages: tuple[Locked, ...], target: Target) -> set[str]:
+    """Return the names that no index offers; one pip asks for all, as starting it is what costs."""
+    if not packages:
+        return set()
+    options = ["--no-input", "--no-color", "--pre", "--disable-pip-version-check"]
+    options += ["--only-binary=:all:", *pip_flags(), *_for(target)]
+    command = [sys.executable, "-c", _ASK, json.dumps(options), *(p.name for p in packages)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = re.search(r"^Available versions: (.*)$", done.stdout, re.M)
+    answers = dict(zip((p.name for p in packages), done.stdout.split(_NEXT)[1:], strict=False))
+    return {p.name for p in packages if not _offered(p, answers.get(p.name, ""))}
+
+
+def _offered(package: Locked, answer: str) -> bool:
+    found = re.search(r"^Available versions: (.*)$", answer, re.M)
     versions = found[1].split(", ") if found else []
     # A locked `2.13.0` is also met by a local build of it, `2.13.0+cpu`.
     return any(package.version in {v, v.partition("+")[0]} for v in versions)
