@@ -190,7 +190,14 @@ def _worst(comparisons: tuple[Comparison, ...]) -> Iterator[tuple[str, Differenc
                 c.difference,
             )
             name = c.path if leaf is c.difference else f"{c.path}: {leaf.name}"
-            yield (f"{name} ({leaf.reason})" if leaf.reason else name), leaf
+            told = f"{name} ({leaf.reason})" if leaf.reason else name
+            yield told if leaf is c.difference else told + _behaviour(c), leaf
+
+
+def _behaviour(comparison: Comparison) -> str:
+    """Return what the probe inputs showed of an artifact that still differs."""
+    seen = (n for n in comparison.difference.children if n.name == "behaviour" and n.reason)
+    return "".join(f"; behaviour: {n.reason}" for n in seen)
 
 
 def _set_aside(comparisons: tuple[Comparison, ...]) -> tuple[str, ...]:

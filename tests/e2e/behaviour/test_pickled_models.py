@@ -98,7 +98,9 @@ def test_a_harmless_difference_is_behavioural(verified):
 def test_flipped_decisions_diverge(verified):
     code, answer, found = verified(TRAIN.format(scale="9.0"))
     assert (code, answer["outcome"]) == (1, "DIVERGED")
-    assert re.search(r"behaviour: [1-9]\d* of 80 decisions flipped", str(found))
+    flipped = r"behaviour: [1-9]\d* of 80 decisions flipped"
+    assert re.search(flipped, str(found))
+    assert re.search(flipped, str(answer["record"]["reasons"]))
 
 
 def test_without_a_tolerance_predictions_are_equal_bit_by_bit(verified):
