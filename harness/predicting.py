@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import determinism
 from harness.comparators import predictions
 from harness.comparators.base import CannotCompare, Context, Sniff
+from harness.comparators.catboost import CatBoost
 from harness.comparators.document import clip
 from harness.comparators.lightgbm import LightGbm
 from harness.comparators.pickle import IMPORTS, PickleComparator, unsafe_names
@@ -35,6 +36,7 @@ OUTPUT = 1 << 30
 KINDS = (
     ("lightgbm", LightGbm),
     ("xgboost", XgBoost),
+    ("catboost", CatBoost),
     ("skops", SkopsComparator),
     ("pickle", PickleComparator),
 )

@@ -23,6 +23,9 @@ def load(name: str, kind: str) -> Any:
         booster = importlib.import_module("xgboost").Booster()
         booster.load_model(name)
         return booster
+    if kind == "catboost":
+        form = "json" if name.endswith(".json") else "cbm"
+        return importlib.import_module("catboost").CatBoost().load_model(name, format=form)
     try:
         return importlib.import_module("joblib").load(name)
     except ImportError:
@@ -75,6 +78,11 @@ def ask(model: Any, kind: str, given: Any) -> dict[str, Any]:
     """Return the answers of every prediction function that the model has, by its name."""
     if kind == "xgboost":
         given = importlib.import_module("xgboost").DMatrix(given)
+    if kind == "catboost":
+        found = {"decision_function": plain(model.predict(given, thread_count=1), False)}
+        if len(model.classes_):
+            found["predict"] = plain(model.predict(given, prediction_type="Class"), True)
+        return found
     if hasattr(model, "n_jobs"):
         model.n_jobs = 1  # threads add up in the order in which they finish
     found = {}

@@ -73,3 +73,14 @@ def test_what_cannot_predict_fails(tmp_path):
     done, found = run(tmp_path, "subject.pkl", "pickle")
     assert done.returncode
     assert not found
+
+
+@pytest.mark.parametrize("form", ["cbm", "json"])
+def test_catboost_shows_scores_and_decisions(tmp_path, form):
+    from catboost import CatBoostClassifier
+
+    made = CatBoostClassifier(iterations=3, verbose=False, allow_writing_files=False).fit(X, Y)
+    made.save_model(str(tmp_path / f"subject.{form}"), format=form)
+    done, found = run(tmp_path, f"subject.{form}", "catboost")
+    assert set(found) == {"decision_function", "predict"}, done.stderr
+    assert (found["predict"] == made.predict(X)).all()
