@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import __version__, casefile, gating, shelf
 from harness.attestations import keys
+from harness.attestations.governance import Move
 from harness.casefile import CaseFile, Source
 from harness.dossier.model import Dossier
 from harness.errors import RefusedByPolicy, UsageError
@@ -103,39 +104,31 @@ def compose(
             "exit_code": answer.exit_code,
         },
         policy={"uri": rules.uri, "digest": rules.digest, "text": rules.text},
-        approvals=tuple(
-            {
-                **_signed(s),
-                **{k: plain(s.value)[k] for k in ("decision", "stage", "reason", "meaning")},
-                "record_digest": s.value.record_digest,
-                "policy_digest": s.value.policy_digest,
-            }
-            for s in case.approvals
-        ),
-        waivers=tuple(
-            {
-                **_signed(s),
-                **{k: plain(s.value)[k] for k in ("code", "stage", "reason", "expires_at")},
-            }
-            for s in case.waivers
-        ),
-        moves=tuple(
-            {
-                **_signed(s),
-                "alias": s.value.stage.alias,
-                "stage": str(s.value.stage),
-                "version": s.value.binding.version,
-                "previous_version": s.value.replaces,
-                "kind": s.value.kind,
-                "reason": s.value.reason,
-            }
-            for s in case.moves
-        ),
+        approvals=tuple(_said(s, *APPROVAL) for s in case.approvals),
+        waivers=tuple(_said(s, "code", "stage", "reason", "expires_at") for s in case.waivers),
+        moves=tuple(_moved(s) for s in case.moves),
         problems=problems,
         notes=case.notes,
         made_at=made_at,
         tool=TOOL,
     )
+
+
+APPROVAL = ("decision", "stage", "reason", "meaning", "record_digest", "policy_digest")
+
+
+def _said(signed: casefile.Signed[Any], *members: str) -> dict[str, Any]:
+    value = plain(signed.value)
+    return {**_signed(signed), **{name: value[name] for name in members}}
+
+
+def _moved(signed: casefile.Signed[Move]) -> dict[str, Any]:
+    return {
+        **_said(signed, "stage", "kind", "reason"),
+        "alias": signed.value.stage.alias,
+        "version": signed.value.binding.version,
+        "previous_version": signed.value.replaces,
+    }
 
 
 def _signed(signed: casefile.Signed[Any]) -> dict[str, Any]:
