@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.comparators import family, kernel
+from harness.comparators import family, kernel, numeric
 from harness.model import Status, Tolerance, ToleranceRule
 
 MIB = 1 << 20
@@ -54,13 +54,22 @@ def ours(a: Path, b: Path, status: Status, rtol: float = 1e-3) -> None:
     assert found.values
 
 
-def without_ulps(arm: Arm) -> None:
-    counted = kernel.counted
-    kernel.counted = lambda dtype: False  # type: ignore[assignment]
+def with_other(module: object, name: str, value: object, arm: Arm) -> None:
+    before = getattr(module, name)
+    setattr(module, name, value)
     try:
         arm()
     finally:
-        kernel.counted = counted
+        setattr(module, name, before)
+
+
+def without_ulps(arm: Arm) -> None:
+    with_other(kernel, "counted", lambda dtype: False, arm)
+
+
+def by_numpy(arm: Arm) -> None:
+    """As it runs where the extra `fast` is not installed."""
+    with_other(numeric, "LARGE", sys.maxsize, arm)
 
 
 # Files
@@ -211,16 +220,21 @@ def float_rows(folder: Path, size: int) -> list[Row]:
     def within() -> None:
         ours(a, b, Status.WITHIN_TOLERANCE)
 
+    def beyond() -> None:
+        ours(a, far, Status.DIFFERENT)
+
     return [
         Row(f"{what}, within", {
             "harness": within,
             "numpy.allclose": lambda: allclose(a, b),
             "torch.testing.assert_close": lambda: assert_close(a, b, 1e-3),
             "harness without ULP": lambda: without_ulps(within),
+            "harness without `fast`": lambda: by_numpy(within),
         }, {"numpy.allclose": ">= 3", "torch.testing.assert_close": ">= 5"}),
         Row(f"{what}, most beyond", {
-            "harness": lambda: ours(a, far, Status.DIFFERENT),
+            "harness": beyond,
             "numpy.allclose": lambda: allclose(a, far, expected=False),
+            "harness without `fast`": lambda: by_numpy(beyond),
         }, {"numpy.allclose": ">= 3"}),
     ]  # fmt: skip
 
@@ -231,8 +245,13 @@ def half_rows(folder: Path, size: int) -> list[Row]:
         pair = [folder / f"{kind}-{side}.safetensors" for side in "ab"]
         for path, moved in zip(pair, (0.0, 1.0), strict=True):
             write_safetensors(path, size // 2, kind, moved)
+
+        def within(pair: list[Path] = pair) -> None:
+            ours(*pair, Status.WITHIN_TOLERANCE, 2e-2)
+
         arms: dict[str, Arm] = {
-            "harness": lambda p=pair: ours(*p, Status.WITHIN_TOLERANCE, 2e-2),  # type: ignore[misc]
+            "harness": within,
+            "harness without `fast`": lambda arm=within: by_numpy(arm),  # type: ignore[misc]
             "torch.allclose": lambda p=pair: torch_allclose(*p, 2e-2),  # type: ignore[misc]
             "torch.testing.assert_close": lambda p=pair: assert_close(*p, 2e-2),  # type: ignore[misc]
         }
@@ -345,10 +364,13 @@ def anonymous():
     for line in open("/proc/self/status"):
         if line.startswith("RssAnon"):
             return int(line.split()[1]) / 1024
+from harness.comparators import numeric
 family.table()
 a, b, small, other = map(Path, sys.argv[1:])
 rule = Tolerance((ToleranceRule("*", rtol=2e-2, atol=1e-6),))
+large, numeric.LARGE = numeric.LARGE, 0
 family.compare(small, other, "m", tolerance=rule)
+numeric.LARGE = large
 before, peak, going = anonymous(), 0.0, True
 def watch():
     global peak
@@ -368,12 +390,37 @@ print(f"{max(0.0, peak - before):.1f} MiB, {took:.1f} s")
 
 
 def memory(folder: Path, a: Path, b: Path) -> str:
-    """Return the anonymous memory above the imports and what a small pair of the kind takes."""
+    """Return the anonymous memory above what is there after a small pair of the kind."""
     small = [folder / f"small-{s}.safetensors" for s in "ab"]
     for path, moved in zip(small, (0.0, 1e-4), strict=True):
         write_safetensors(path, 1, "F32", moved)
     argv = [sys.executable, "-c", PEAK, *map(str, (a, b, *small))]
     return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+LOADING = """
+import time
+started = time.perf_counter()
+import numpy as np
+from harness.comparators import numeric
+from harness.model import ToleranceRule
+imported = time.perf_counter()
+numeric.LARGE = 0
+numeric.measure(bytes(64), bytes(64), "float32", ToleranceRule())
+print(f"{time.perf_counter() - imported:.2f}")
+"""
+
+
+def loading() -> str:
+    """Return what the first use of the compiled loops takes, compiling them and once they are."""
+    argv = [sys.executable, "-c", LOADING]
+    with tempfile.TemporaryDirectory() as name:
+        env = os.environ | {"NUMBA_CACHE_DIR": name}
+        first, again = (
+            subprocess.run(argv, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+            for _ in range(2)
+        )
+    return f"{first.strip()} s compiling them, {again.strip()} s from then on"
 
 
 def beyond_memory(folder: Path) -> str:
@@ -411,9 +458,10 @@ Reading it: "ratio" is the median over the rounds of peer's time over harness's 
 1: harness is faster), "range" its extremes, "best" the fastest run of the one over the fastest of
 the other, which other work on the machine disturbs least. Loading is inside every arm. Harness
 also tells max abs, max rel, relative L2, both counts and ULP where `allclose` tells yes or no.
-numpy and memory set the limit: a pass is about nine numpy calls per half MiB, in the cache, and the
-two sides come from memory once. With one core free instead of two, the harness rows take up to
-twice as long, and so do torch's.
+Large float tensors go through loops that numba compiles (`repro-harness[fast]`); "without `fast`"
+is the same by numpy alone, about nine calls per half MiB in the cache. The two sides come from
+memory once. With one core free instead of two, the harness rows take up to twice as long, and so do
+torch's.
 """
 
 
@@ -452,6 +500,7 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|\n" + "\n".join(table) + "\n\n"
         "Anonymous memory above the imports (asked: at most 64 MiB), and the time of that run:\n\n"
         f"- float32 that differ everywhere, {anonymous}\n- larger than the memory, {huge}\n\n"
+        f"Loading the compiled loops, once a process and inside no row: {loading()}.\n\n"
         "ULP are exact where at most 4096 elements of a job of 2 MiB differ, else of a sample, "
         "which the answer says;\nthe row without them states their cost.\n\n"
         "diffoscope on the same pairs, for the record:\n\n| pair | diffoscope |\n|---|---|\n"

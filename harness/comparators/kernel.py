@@ -91,8 +91,9 @@ def _astray(side: np.ndarray) -> bool:
 class Kernel:
     """One thread's sums under one rule for one type."""
 
-    def __init__(self, dtype: str, rule: ToleranceRule) -> None:
+    def __init__(self, dtype: str, rule: ToleranceRule, loops: Any = None) -> None:
         self.dtype, self.rule, self.sums = dtype, rule, Sums()
+        self.loops = loops  # the compiled ones, for a type they know
         self.zero = not rule.rtol and not rule.atol
         self.many = False  # whether many elements of the last chunk were beyond the rule
         self.fast = dtype in NARROW or dtype == "float64"
@@ -126,6 +127,11 @@ class Kernel:
         if sample:
             self._ulps(a[start:end], b[start:end], sums.differing - before, sample)
 
+    def total(self) -> Sums:
+        """Return what all jobs came to."""
+        self.sums.ulps.settle(self.dtype)
+        return self.sums
+
     def _aligned(self, chunk: np.ndarray, side: int) -> Any:
         """Return a chunk where vector instructions read it; members of a zip lie anywhere."""
         size = chunk.nbytes
@@ -136,10 +142,13 @@ class Kernel:
 
     def _add(self, a: np.ndarray, b: np.ndarray) -> int:
         """Add one chunk, and return how many of its elements differ."""
-        if self.fast and not self.odd:
+        count: int | None = None
+        if self.loops:
+            count = self._at_once(a, b)
+        elif self.fast and not self.odd:
             count = self._quickly(a, b)
-            if count is not None:
-                return count
+        if count is not None:
+            return count
         count = int(np.count_nonzero(self._differs(a, b)))
         if self.zero:
             self.sums.beyond += count
@@ -158,6 +167,15 @@ class Kernel:
         if self.dtype in {"float32", "float64"}:
             return chunk
         return single(chunk, self.dtype, self.sides[side])
+
+    def _at_once(self, a: np.ndarray, b: np.ndarray) -> int | None:
+        """Add a chunk of finite numbers by compiled loops; None where some are not finite."""
+        found = self.loops.measure(a, b, self.dtype, self.rule.rtol, self.rule.atol)
+        if not math.isfinite(found.norm + found.squares):
+            return None
+        self._note(found.norm, found.squares, found.max_abs, found.max_rel)
+        self.sums.beyond += int(found.differing if self.zero else found.beyond)
+        return int(found.differing)
 
     def _quickly(self, a: np.ndarray, b: np.ndarray) -> int | None:
         """Add a chunk whose numbers are finite and neither faint nor huge; None for others."""

@@ -3,42 +3,66 @@
 from __future__ import annotations
 
 import ast
+import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from harness.comparators.base import CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator, mapped
 from harness.comparators.members import checked_members, member_view
+from harness.comparators.pickle import document
 from harness.comparators.tensor import Tensor, checked
 
 MAGIC = b"\x93NUMPY"
 FORTRAN = "memory order is not content"
 
 
-def array(data: memoryview, what: str) -> tuple[Tensor, bool]:
-    """Return the array of one .npy, and whether it lay in column order. Source: NumPy NEP 1."""
+class _Header(NamedTuple):
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+    end: int
+
+
+def _header(data: memoryview, what: str) -> _Header:
+    """Return what the header of one .npy says. Source: NumPy NEP 1."""
     if bytes(data[:6]) != MAGIC or len(data) < 12:
         raise CannotCompare(f"{what}: not an .npy file")
     wide = data[6] > 1
     size = int.from_bytes(data[8 : 12 if wide else 10], "little")
-    start = (12 if wide else 10) + size
-    if size > 1 << 16 or start > len(data):
+    end = (12 if wide else 10) + size
+    if size > 1 << 16 or end > len(data):
         raise CannotCompare(f"{what}: a header of {size} bytes")
-    header = ast.literal_eval(bytes(data[start - size : start]).decode("latin1").strip())
+    header = ast.literal_eval(bytes(data[end - size : end]).decode("latin1").strip())
     if set(header) != {"descr", "fortran_order", "shape"} or not isinstance(header["shape"], tuple):
         raise CannotCompare(f"{what}: a malformed header")
-    dtype = np.dtype(header["descr"])
-    if dtype.hasobject:
-        raise CannotCompare(f"{what}: an array of Python objects is a pickle")
     shape = tuple(int(n) for n in header["shape"])
-    checked(str(dtype), shape, data[start:], dtype.itemsize)
-    flat = np.frombuffer(data[start:], dtype)
-    if header["fortran_order"]:
-        return Tensor.of(flat.reshape(shape, order="F")), True
-    return Tensor.of(flat.reshape(shape)), False
+    return _Header(np.dtype(header["descr"]), shape, bool(header["fortran_order"]), end)
+
+
+def array(data: memoryview, what: str) -> tuple[Tensor, bool]:
+    """Return the array of one .npy, and whether it lay in column order."""
+    header = _header(data, what)
+    if header.dtype.hasobject:
+        raise CannotCompare(f"{what}: an array of Python objects is a pickle")
+    checked(str(header.dtype), header.shape, data[header.end :], header.dtype.itemsize)
+    flat = np.frombuffer(data[header.end :], header.dtype)
+    order: Literal["F", "C"] = "F" if header.fortran else "C"
+    return Tensor.of(flat.reshape(header.shape, order=order)), header.fortran
+
+
+def part(data: memoryview, what: str, context: Context) -> Document:
+    """Return the content of one .npy; Python objects in it are read on paper, as any pickle."""
+    header = _header(data, what)
+    if header.dtype.hasobject:
+        found = document(io.BytesIO(data[header.end :]), what, context)
+        return replace(found, content={**found.content, "(shape)": list(header.shape)})
+    tensor, fortran = array(data, what)
+    return Document(tensor, {"memory order": (fortran, FORTRAN)})
 
 
 class NpyComparator(DocumentComparator):
@@ -53,8 +77,8 @@ class NpyComparator(DocumentComparator):
 
     def parse(self, path: Path, context: Context) -> Document:
         """Read one file."""
-        tensor, fortran = array(mapped(path, context.bounds.expanded), path.name)
-        return Document({"array": tensor}, {"memory order": (fortran, FORTRAN)})
+        found = part(mapped(path, context.bounds.expanded), path.name, context)
+        return replace(found, content={"array": found.content})
 
 
 class NpzComparator(DocumentComparator):
@@ -71,8 +95,7 @@ class NpzComparator(DocumentComparator):
 
     def parse(self, path: Path, context: Context) -> Document:
         """Read one file, member by member, within the bounds."""
-        content: dict[str, Any] = {}
-        order: list[Any] = []
+        parts: dict[str, Document] = {}
         view = mapped(path, context.bounds.expanded)
         try:
             archive = zipfile.ZipFile(path)
@@ -84,15 +107,24 @@ class NpzComparator(DocumentComparator):
                 data = member_view(archive, member, view, context.bounds)
                 if not member.filename.endswith(".npy"):
                     raise CannotCompare(f"{path.name}: {member.filename!r} is no array")
-                tensor, fortran = array(data, member.filename)
-                content[member.filename.removesuffix(".npy")] = tensor
-                order.append(fortran)
-            order += [m.filename for m in archive.infolist()]
-        aside = {
-            "member order": (order, "order of members and of memory is not content"),
-            "zip container": (
-                [(m.date_time, m.compress_type, m.create_version, m.extra) for m in members],
-                "times, compression and zip versions carry no values",
-            ),
-        }
-        return Document(dict(sorted(content.items())), aside)
+                name = member.filename.removesuffix(".npy")
+                parts[name] = part(data, member.filename, context)
+        return _together(parts, members)
+
+
+def _together(parts: dict[str, Document], members: list[zipfile.ZipInfo]) -> Document:
+    """Return the document of all members; what each sets aside is one entry."""
+    seen: dict[str, list[Any]] = {}
+    why = {"member order": "order of members is not content"}
+    seen["member order"] = [m.filename for m in members]
+    for name, found in sorted(parts.items()):
+        for key, (value, reason) in found.aside.items():
+            seen.setdefault(key, []).append((name, value))
+            why[key] = reason
+    why["zip container"] = "times, compression and zip versions carry no values"
+    seen["zip container"] = [
+        (m.date_time, m.compress_type, m.create_version, m.extra) for m in members
+    ]
+    content = {name: parts[name].content for name in sorted(parts)}
+    notes = [found.note for found in parts.values() if found.note]
+    return Document(content, {k: (v, why[k]) for k, v in seen.items()}, "; ".join(notes))

@@ -9,6 +9,8 @@ of every n-th element, counted n times, where many do.
 from __future__ import annotations
 
 import threading
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,23 +20,26 @@ from harness.comparators.threads import everywhere
 from harness.comparators.widening import stored
 from harness.model import ToleranceRule
 
-BLOCK = 1 << 20
+FIRST, BLOCK = 1 << 12, 1 << 20  # bytes whose equality is looked at in one go
+LARGE = 1 << 20  # bytes from which on compiled loops, where they are installed, are used
+COMPILED = {"float32", "float64", "bfloat16", "float16"}
 
 
 def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
     """Return the distances of two buffers of one type and equal length."""
     left, right = stored(a, dtype), stored(b, dtype)
+    loops = compiled_loops() if left.nbytes >= LARGE and dtype in COMPILED else None
     starts = iter(range(0, left.size, JOB))
     lock = threading.Lock()
 
     def work() -> Sums:
-        kernel = Kernel(dtype, rule)
+        kernel = Kernel(dtype, rule, loops)
         with np.errstate(all="ignore"):
             while True:
                 with lock:
                     start = next(starts, None)
                 if start is None:
-                    return kernel.sums
+                    return kernel.total()
                 kernel.job(left, right, start, min(start + JOB, left.size))
 
     total, *others = everywhere(work, -(-left.size // JOB))
@@ -43,14 +48,25 @@ def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
     return total
 
 
+@cache
+def compiled_loops() -> Any:
+    """Return the module of compiled loops, or None where numba is missing or cannot be used."""
+    try:
+        return import_module("harness.comparators.compiled")
+    except (ImportError, RuntimeError):  # not installed; or no folder to keep what is compiled
+        return None
+
+
 def same(a: Any, b: Any) -> bool:
     """Return whether two buffers have the same bytes."""
     left, right = np.frombuffer(a, np.uint8), np.frombuffer(b, np.uint8)
     if left.size != right.size:
         return False
+    at, step = 0, FIRST  # what differs mostly does so from its beginning
     mask = np.empty(min(BLOCK, left.size), bool)
-    for at in range(0, left.size, BLOCK):
-        one, two = left[at : at + BLOCK], right[at : at + BLOCK]
+    while at < left.size:
+        one, two = left[at : at + step], right[at : at + step]
         if np.not_equal(one, two, out=mask[: one.size]).any():
             return False
+        at, step = at + step, BLOCK
     return True

@@ -12,6 +12,7 @@ from harness.comparators.widening import EIGHT, plain
 FINE = 16  # buckets per power of two
 BELOW = 1022 * FINE
 SAMPLE = 1 << 10  # elements of a part that stand for all of it where many differ
+TOGETHER = 32  # samples whose distances are taken in one go: a call costs more than its elements
 FLOATS = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
@@ -22,6 +23,7 @@ class Ulps:
         self.counts = np.zeros(66 * FINE, np.int64)
         self.max = 0
         self.sampled = False
+        self._waiting: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def merge(self, other: Ulps) -> None:
         """Add the counts of another part."""
@@ -39,6 +41,23 @@ class Ulps:
         # the exponent of a double and the four bits behind it, one power of two below 1 at 0
         bucket = np.maximum((apart.astype(np.float64).view(np.int64) >> 48) - BELOW, 0)
         self.counts += times * np.bincount(bucket, minlength=self.counts.size)
+
+    def later(self, a: np.ndarray, b: np.ndarray, dtype: str, times: int) -> None:
+        """Add distances, as `add` does, when enough of them wait or `settle` is called."""
+        waiting = self._waiting.setdefault(times, [])
+        waiting.append((a, b))
+        if len(waiting) == TOGETHER:
+            self._add_all(self._waiting.pop(times), dtype, times)
+
+    def settle(self, dtype: str) -> None:
+        """Add all that waits."""
+        while self._waiting:
+            times, waiting = self._waiting.popitem()
+            self._add_all(waiting, dtype, times)
+
+    def _add_all(self, parts: list[tuple[np.ndarray, np.ndarray]], dtype: str, times: int) -> None:
+        one, two = (np.concatenate(side) for side in zip(*parts, strict=True))
+        self.add(one, two, dtype, times)
 
     def percentiles(self, *shares: float) -> tuple[float | None, ...]:
         """Return the distances that shares of the elements do not exceed (6 % steps)."""
@@ -82,9 +101,9 @@ class Sample:
         ulps.sampled |= self.step > 1
         one, two = self.sides
         whole = self.size // self.step
-        ulps.add(one[:whole], two[:whole], dtype, self.step)
+        ulps.later(one[:whole], two[:whole], dtype, self.step)
         if whole < one.size:
-            ulps.add(one[whole:], two[whole:], dtype, self.size % self.step)
+            ulps.later(one[whole:], two[whole:], dtype, self.size % self.step)
 
 
 def counted(dtype: str) -> bool:

@@ -62,6 +62,16 @@ def npy(path, variant):
     np.save(path, np.asfortranarray(array) if variant == "memory order" else array)
 
 
+def objects(path, variant):
+    """Rows of Python objects, as `np.save` pickles them and `np.savez` beside other arrays."""
+    weights = changed(WEIGHTS, variant)["layer.0.weight"]
+    rows = [{"name": "a", "w": weights}, [1, 2], None, "é" if variant == "changed" else "e"]
+    if path.suffix == ".npz":
+        np.savez(path, rows=np.array(rows, object), plain=WEIGHTS["layer.0.bias"])
+    else:
+        np.save(path, np.array(rows, object), allow_pickle=True)
+
+
 def npz(path, variant):
     save = np.savez_compressed if variant == "zip container" else np.savez
     tensors = changed(WEIGHTS, variant)
@@ -177,6 +187,8 @@ VALUES = {"changed": "best.auc", "missing": "note"}
 SAMPLES = {
     "safetensors": (safetensors_file, "m.safetensors", ["header order"], TENSORS),
     "npy": (npy, "a.npy", ["memory order"], {"ulp": "index [2, 3]"}),
+    "npy of objects": (objects, "o.npy", [], {"ulp": "index [2, 3]", "changed": "array"}),
+    "npz of objects": (objects, "o.npz", [], {"ulp": "index [2, 3]", "changed": "rows"}),
     "npz": (npz, "a.npz", ["zip container", "member order"], TENSORS),
     "torch": (torch, "m.pt", ["top folder", "layout"], TENSORS),
     "torch-legacy": (legacy, "m.pth", ["storage keys"], TENSORS),

@@ -66,10 +66,10 @@ def test_a_failing_training_is_refused_with_its_own_last_lines(project, cli):
     ids=["nothing", "link", "hang", "flood", "network", "fork bomb", "memory"],
 )
 def test_what_a_hostile_training_does_ends_the_recording(project, cli, script, said):
-    made = project(script, timeout="5s")
+    made = project(script, timeout="5s" if said == "timeout" else "50s")
     begun = time.monotonic()
     code, _, err = cli("record", "--model", "M", made.root)
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 100
     assert code == 3, err
     assert said in err
     assert no_version(cli)

@@ -92,3 +92,38 @@ def test_a_file_that_shrinks_meanwhile_is_not_equal(tmp_path):
     assert bytewise._first(one, two, 1 << 20) >= 0
     os.close(one)
     os.close(two)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_large_files_are_compared_where_they_lie_or_read(tmp_path, monkeypatch, mapped):
+    if not mapped:
+        monkeypatch.setattr(bytewise, "POPULATE", 999)  # as a kernel that does not know it
+    handles = [os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in "ab"]
+    size = 2 * bytewise.JOB + 77
+    for handle in handles:
+        os.truncate(handle, size)
+    try:
+        assert (bytewise._maps(*handles, size) is not None) == mapped
+        assert bytewise._first(*handles, size) == -1
+        os.pwrite(handles[1], b"\1", size - 1)
+        assert bytewise._first(*handles, size) == 2 * bytewise.JOB
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def test_a_file_that_shrinks_meanwhile_is_an_error_and_no_crash(tmp_path, monkeypatch):
+    size = 2 * bytewise.JOB
+    for name in "ab":
+        (tmp_path / name).write_bytes(bytes(size))
+
+    def shrinking(one, two, size):
+        yield range(bytewise.JOB)
+        os.truncate(tmp_path / "b", 100)
+        yield range(bytewise.JOB, size)
+
+    monkeypatch.setattr(bytewise, "_jobs", shrinking)
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    found = family.compare(tmp_path / "a", tmp_path / "b", "m")
+    assert found.status == Status.UNCOMPARABLE
+    assert "cannot be read" in found.reason

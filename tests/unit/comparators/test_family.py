@@ -165,10 +165,22 @@ def test_a_sparse_terabyte_is_refused_by_its_size(tmp_path):
     assert "bytes, more than" in found.reason
 
 
+class Touch:
+    """Whoever unpickles it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
 def test_an_array_of_objects_is_never_loaded(tmp_path):
     a, b = tmp_path / "a.npy", tmp_path / "b.npy"
-    np.save(a, np.array([{}, 1], dtype=object), allow_pickle=True)
-    np.save(b, np.array([{}, 2], dtype=object), allow_pickle=True)
+    mark = tmp_path / "ran"
+    np.save(a, np.array([{}, Touch(mark)], dtype=object), allow_pickle=True)
+    np.save(b, np.array([{}, Touch(tmp_path / "too")], dtype=object), allow_pickle=True)
     found = family.compare(a, b, "m")
-    assert found.status == Status.UNCOMPARABLE
-    assert "Python objects" in found.reason
+    assert found.status == Status.DIFFERENT
+    assert "never loaded; it would import posix.mkdir" in found.reason
+    assert not mark.exists()

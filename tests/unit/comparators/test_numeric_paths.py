@@ -3,6 +3,8 @@
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.comparators import kernel, numeric, threads
 from harness.model import ToleranceRule
@@ -40,8 +42,16 @@ def reading(a, b, rule):
         allowed = np.where(finite, rule.atol + rule.rtol * size, 0.0)
         relative = np.where((size > 0) & finite, gap / size, 0.0)
         norm = float((size[finite] ** 2).sum())
-        length = np.sqrt(float((gap**2).sum()) / norm)
+        length = np.sqrt(np.divide((gap**2).sum(), norm))
     return int((~(gap <= allowed)).sum()), gap.max(), relative.max(), length
+
+
+@pytest.fixture(params=["numpy", "compiled"], autouse=True)
+def path(request, monkeypatch):
+    """Both the numpy calls and the compiled loops; in use a large buffer has the latter."""
+    monkeypatch.setattr(numeric, "LARGE", 0 if request.param == "compiled" else 1 << 62)
+    assert numeric.compiled_loops() is not None
+    return request.param
 
 
 @pytest.mark.parametrize("size", [4096, 4097])
@@ -120,3 +130,50 @@ def test_many_beyond_and_some_on_the_limit_are_told_apart_in_double_precision():
     expected = np.abs(a.astype("f8") - b.astype("f8")) > 1e-3 * a.astype("f8")
     assert 0 < expected.sum() < size
     assert found.beyond == expected.sum()
+
+
+def test_where_numba_is_missing_or_has_nowhere_to_write_numpy_does_it(monkeypatch):
+    def refuse(name):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    a, b = np.ones(8, "f4"), np.full(8, 1.5, "f4")
+    monkeypatch.setattr(numeric, "import_module", refuse)
+    numeric.compiled_loops.cache_clear()
+    try:
+        found = numeric.measure(a.data, b.data, "float32", ToleranceRule(atol=0.1))
+    finally:
+        numeric.compiled_loops.cache_clear()
+    assert (found.differing, found.beyond, found.max_abs) == (8, 8, 0.5)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "float16", "bfloat16"])
+def test_one_unit_of_the_last_place_in_a_large_buffer(name):
+    a = np.random.default_rng(0).standard_normal(1 << 18).astype(KINDS[name])
+    b = a.copy()
+    b.view(f"u{b.itemsize}")[200_001] ^= 1
+    found = numeric.measure(a.tobytes(), b.tobytes(), name, ToleranceRule())
+    assert (found.differing, found.beyond, found.first) == (1, 1, 200_001)
+    assert found.ulps.max == 1
+    assert found.max_abs > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["float32", "float64", "float16", "bfloat16"]),
+    st.sampled_from(RULES),
+    st.integers(1, 5000),
+    st.integers(0, 1 << 32),
+    st.floats(0, 1),
+)
+def test_any_bits_are_counted_as_a_plain_reading_counts_them(name, rule, size, seed, share):
+    rng = np.random.default_rng(seed)
+    word = f"u{np.dtype(KINDS[name]).itemsize}"
+    sides = [rng.integers(0, np.iinfo(word).max, size, word, endpoint=True) for _ in range(2)]
+    sides[1] = np.where(rng.random(size) < share, sides[1], sides[0])
+    found = numeric.measure(*(side.tobytes() for side in sides), name, rule)
+    with np.errstate(all="ignore"):
+        wide = [side.view(KINDS[name]).astype(np.float64) for side in sides]
+    zero = not rule.rtol and not rule.atol
+    differing = int((sides[0] != sides[1]).sum())
+    assert found.differing == differing
+    assert found.beyond == (differing if zero else reading(*wide, rule)[0])
