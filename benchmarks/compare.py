@@ -334,14 +334,15 @@ def lines(row: Row, rounds: int) -> Iterator[str]:
         )
 
 
-def diffoscope(folder: Path, limit: float) -> Iterator[str]:
+def diffoscope(folder: Path, limit: float, group: str) -> Iterator[str]:
     """Yield a line for each pair that lies in a folder, for the record: what diffoscope takes."""
     tool = shutil.which("diffoscope")
     for a in sorted(folder.iterdir()):
         b = a.with_name(f"{a.stem[:-1]}b{a.suffix}")
         if not a.stem.endswith("a") or not b.exists():
             continue
-        what = f"{a.name}, {'folder' if a.is_dir() else f'{a.stat().st_size / MIB:.0f} MiB'}"
+        size = "folder" if a.is_dir() else f"{a.stat().st_size / MIB:.0f} MiB"
+        what = f"{group}: {a.name}, {size}"
         if not tool:
             yield f"| {what} | not installed |"
             continue
@@ -484,7 +485,9 @@ def main() -> None:
             folder = Path(name)
             for row in make(folder, size):
                 table += lines(row, given.rounds)
-            recorded += diffoscope(folder, given.diffoscope_seconds)
+            recorded += diffoscope(
+                folder, given.diffoscope_seconds, make.__name__.removesuffix("_rows")
+            )
             if make is float_rows:
                 pair = folder / "a.safetensors", folder / "b.safetensors"
                 anonymous = f"{size} MiB each: {memory(folder, *pair)}"
