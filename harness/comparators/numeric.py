@@ -22,13 +22,14 @@ from harness.model import ToleranceRule
 
 FIRST, BLOCK = 1 << 12, 1 << 20  # bytes whose equality is looked at in one go
 LARGE = 1 << 20  # bytes from which on compiled loops, where they are installed, are used
-COMPILED = {"float32", "float64", "bfloat16", "float16"}
 
 
 def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
     """Return the distances of two buffers of one type and equal length."""
     left, right = stored(a, dtype), stored(b, dtype)
-    loops = compiled_loops() if left.nbytes >= LARGE and dtype in COMPILED else None
+    loops = compiled_loops() if left.nbytes >= LARGE else None
+    if loops and dtype not in loops.TYPES:
+        loops = None
     starts = iter(range(0, left.size, JOB))
     lock = threading.Lock()
 

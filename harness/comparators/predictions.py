@@ -23,6 +23,8 @@ def read(path: Path) -> Arrays:
     """Return the arrays of an .npz, as hostile bytes. Raises: CannotCompare."""
     try:
         content = NpzComparator().parse(path, Context(bounds=BOUNDS)).content
+        if not all(isinstance(held, Tensor) for held in content.values()):
+            raise CannotCompare(f"{path.name}: an array of Python objects is a pickle")
         return {
             name: np.frombuffer(t.data, np.dtype(t.dtype)).reshape(t.shape)
             for name, t in content.items()
