@@ -215,10 +215,11 @@ def _equal(
 ) -> dict[str, int]:
     """Return the regular files of the same bytes on both sides, and their sizes."""
     found: dict[str, int] = {}
+    one, two = f"{a}/", f"{b}/"
     for path in names:
         if left.get(path) and right.get(path):
             try:
-                size = same_size(f"{a}/{path}", f"{b}/{path}")
+                size = same_size(one + path, two + path)
             except OSError:  # told of when the file is looked at by itself
                 continue
             if size is not None:
