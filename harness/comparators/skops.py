@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.comparators.base import CannotCompare, Context, Sniff
 from harness.comparators.document import Document, DocumentComparator
+from harness.comparators.embedded import embedded
 from harness.comparators.members import checked_members, read_member
 from harness.comparators.npy import array
 from harness.comparators.run_only import stripped
@@ -88,7 +89,8 @@ class _Schema:
         if isinstance(item.get("file"), str):
             found["data"] = self._member(item["file"])
         if item.get("is_json") and isinstance(item.get("content"), str):
-            found["content"] = json.loads(item["content"])
+            held = json.loads(item["content"])
+            found["content"] = self._written(held) if isinstance(held, str) else held
         self._run_only(found)
         return found
 
@@ -98,8 +100,11 @@ class _Schema:
         attributes = held.get("content") if isinstance(held, dict) else None
         if isinstance(attributes, dict):
             name = f"{found.get('__module__')}.{found.get('__class__')}"
-            for key, value, why in stripped(name, attributes):
+            plain = {key: _dictionary(value) for key, value in attributes.items()}
+            for key, value, why in stripped(name, plain):
                 self.free[key] = ((*self.free.get(key, ((), ""))[0], repr(value)), why)
+            for key in attributes.keys() - plain.keys():
+                del attributes[key]
 
     def _member(self, name: str) -> Any:
         self.used.add(name)
@@ -110,7 +115,23 @@ class _Schema:
             with zipfile.ZipFile(io.BytesIO(data)) as inner:
                 held = checked_members_of(inner, data, self.context)
             return {n: array(memoryview(d), n)[0] for n, d in held.items()}
-        return Tensor("uint8", (len(data),), data)
+        return self._written(data)
+
+    def _written(self, item: str | bytes) -> Any:
+        """Return a text, bytes, or the model of another library that lies in them."""
+        model = embedded(item, self.context.bounds)
+        if model is None:
+            return item if isinstance(item, str) else Tensor("uint8", (len(item),), item)
+        for what, (value, why) in model.aside.items():
+            self.free[what] = ((*self.free.get(what, ((), ""))[0], value), why)
+        return {"(model)": model.content}
+
+
+def _dictionary(node: Any) -> Any:
+    """Return the entries of a node that stands for a dictionary, any other node as it is."""
+    if isinstance(node, dict) and node.get("__loader__") == "DictNode":
+        return node.get("content")
+    return node
 
 
 def checked_members_of(inner: zipfile.ZipFile, data: bytes, context: Context) -> dict[str, bytes]:

@@ -158,14 +158,19 @@ def test_catboost_files_say_how_many_threads_there_were(kind, tmp_path):
     assert "thread_count" in {part.what for part in found.set_aside}
 
 
-def test_skops_is_held_to_the_same_rule(tmp_path):
+@pytest.mark.parametrize("make", FREE, ids=lambda m: m.__name__)
+def test_skops_is_held_to_the_same_rule(make, tmp_path):
+    """MLflow's flavors of scikit-learn and LightGBM save in skops."""
     import skops.io
 
-    for n in (1, 2):
-        skops.io.dump(logistic(n), tmp_path / f"{n}.skops")
-    found = family.compare(tmp_path / "1.skops", tmp_path / "2.skops", "m")
+    for name, model in (("a", make(1)), ("b", make(2)), ("c", make(1, FLIPPED))):
+        skops.io.dump(model, tmp_path / f"{name}.skops")
+    found = family.compare(tmp_path / "a.skops", tmp_path / "b.skops", "m")
     assert found.status == Status.EXACT, found.reason
-    assert "n_jobs" in {part.what for part in found.set_aside}
+    assert FREE[make][0] <= {part.what for part in found.set_aside}
+    found = family.compare(tmp_path / "a.skops", tmp_path / "c.skops", "m")
+    assert found.status == Status.DIFFERENT
+    assert FREE[make][1] in found.reason, found.reason
 
 
 @pytest.mark.parametrize("make", [lightgbm, xgboost, catboost], ids=lambda m: m.__name__)
