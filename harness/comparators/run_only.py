@@ -47,6 +47,8 @@ RULES = (
     _rule(
         _SEARCH, "mean_fit_time std_fit_time mean_score_time std_score_time", TIMES, "cv_results_"
     ),
+    _rule(r"lightgbm\.sklearn\.", "num_threads nthread nthreads", THREADS),
+    _rule(r"lightgbm\.sklearn\.", "num_threads nthread nthreads", THREADS, "_other_params"),
     _rule(r"lightgbm\.basic\.Booster", "num_threads n_jobs nthread", THREADS, "params"),
     _rule(r"lightgbm\.basic\.Booster", "verbosity verbose", PRINTS, "params"),
     _rule(r"catboost\.core\.", "thread_count", THREADS),

@@ -52,6 +52,13 @@ def lightgbm(threads, labels=Y):
     return LGBMClassifier(n_estimators=3, n_jobs=threads, verbose=-1).fit(X, labels)
 
 
+def renamed(threads, labels=Y):
+    """LightGBM knows the number by several names, and keeps the one it was given."""
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(n_estimators=3, num_threads=threads, verbose=-1).fit(X, labels)
+
+
 def xgboost(threads, labels=Y):
     from xgboost import XGBClassifier
 
@@ -87,6 +94,7 @@ FREE = {
     several: ({"n_jobs"}, "estimators_"),
     stacking: ({"n_jobs"}, "estimator"),
     lightgbm: ({"n_jobs", "num_threads", "run-time parameters"}, "Tree=0"),
+    renamed: ({"num_threads", "run-time parameters"}, "Tree=0"),
     xgboost: ({"n_jobs", "nthread"}, "tree 0"),
     histograms: ({"n_threads"}, "predict"),
     catboost: ({"thread_count", "model_guid"}, "model"),
