@@ -52,7 +52,7 @@ def _loop(function: Any) -> Any:
 
 
 @_loop
-def _block(one: Any, two: Any, a: Any, b: Any, rtol: float, atol: float, total: Any) -> Any:
+def _block(one: Any, two: Any, a: Any, b: Any, rtol: float, atol: float, total: Any) -> None:
     """Add floats, whose bits are `a` and `b`, to all that is looked for."""
     norm = squares = 0.0
     largest = relative = np.int64(0)
