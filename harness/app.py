@@ -217,11 +217,21 @@ def _copy_reports(finished: Finished, target: Path) -> dict[str, str]:
     from harness.files import write_atomic
 
     folder = target / str(finished.record["id"])
+    _copy_statement(finished, folder)
     found = {}
     for source in sorted(finished.folder.glob("report.*")):
         write_atomic(folder / source.name, source.read_bytes())
         found[source.suffix.removeprefix(".")] = str(folder / source.name)
     return found
+
+
+def _copy_statement(finished: Finished, folder: Path) -> None:
+    """Put the signed statement beside the reports, which say that it lies there."""
+    from harness.files import write_atomic
+
+    source = finished.folder / evidence.STATEMENT
+    if source.is_file():
+        write_atomic(folder / source.name, source.read_bytes())
 
 
 def _verify_plan(house: House, version: Version, signing: Signing) -> dict[str, Any]:
@@ -298,16 +308,15 @@ def _find_record(house: House, name: str) -> Finished:
     return Finished(found, digest(canonical(found)), path.parent, decision)
 
 
-def report(
-    settings: Settings, record: str, formats: tuple[str, ...], output_dir: Path | None = None
-) -> dict[str, Any]:
+def report(settings: Settings, record: str, formats: tuple[str, ...]) -> dict[str, Any]:
     """Render a record again, in any format."""
     from harness.files import write_atomic
 
     house = House(settings, QUIET)
     found = _find_record(house, record)
-    folder = (output_dir or settings.output_dir) / str(found.record["id"])
+    folder = settings.output_dir / str(found.record["id"])
     paths, texts, shown = {}, {}, plain(found.decision)
+    _copy_statement(found, folder)
     age = house.policy().criteria(str(found.record["model"]), Stage.DEVELOPMENT).max_age
     if age is not None:
         shown["max_age"] = age

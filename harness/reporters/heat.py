@@ -136,8 +136,13 @@ def _shared(names: Sequence[str]) -> int:
 
 
 def farthest(found: Sequence[Layer]) -> list[Layer]:
-    """Return the layers that are shown one by one, in model order."""
+    """Return the layers that are shown one by one, in model order.
+
+    Of many, equal ones are left to the overview as long as there is another to show.
+    """
     ranked = sorted(range(len(found)), key=lambda n: _rank(found[n]), reverse=True)
+    if len(found) > MOST_ROWS:
+        ranked = [n for n in ranked if found[n].status != "IDENTICAL"] or ranked
     return [found[n] for n in sorted(ranked[:MOST_ROWS])]
 
 

@@ -161,19 +161,21 @@ def unseeded(record: Record) -> list[str]:
 def pairs(record: Record) -> list[tuple[str, str, str, bool]]:
     """Return (what, recorded, reproduced, differs) of environment and hardware, differing first.
 
-    Whole values are compared, and shortened only to be shown.
+    Whole values are compared, and shortened only to be shown. A side of which nothing is known,
+    as when a source was gone before anything was rebuilt, does not differ.
     """
     rows = []
     for part in ("environment", "hardware"):
         both = record.get(part) or {}
         was, now = dict(both.get("recorded") or {}), dict(both.get("reproduced") or {})
+        known = bool(was and now)
         rows += _packages(was.pop("inventory", None), now.pop("inventory", None))
         rows += _flags(was.pop("cpu_flags", None), now.pop("cpu_flags", None))
         for key in {**was, **now}:
             a, b = was.get(key), now.get(key)
             if _short(a) or _short(b):
                 name = plain(f"{part}: {key.replace('_', ' ')}")
-                rows.append((name, _short(a), _short(b), a != b))
+                rows.append((name, _short(a), _short(b), known and a != b))
     return sorted(rows, key=lambda r: not r[3])
 
 

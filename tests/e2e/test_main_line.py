@@ -24,6 +24,11 @@ def test_a_recorded_version_is_made_again_bit_for_bit(project, cli, recorded, ho
     assert record["runs"][0]["bootstrap"]["pinned"]
     for kind in ("html", "xml", "md", "txt", "json"):
         assert Path(answer["reports"][kind]).stat().st_size > 200
+    page = Path(answer["reports"]["html"])
+    assert page.with_name("reproduction.intoto.json").is_file(), "the page says it is beside it"
+    page.with_name("reproduction.intoto.json").unlink()
+    assert cli("report", answer["record_digest"], "--format", "html")[0] == 0
+    assert page.with_name("reproduction.intoto.json").is_file()
     _, again, _ = cli("verify", "models:/M/1", "--json")
     assert again["record"]["previous_record_digest"] == answer["record_digest"]
     _, rows, _ = cli("history", "M", "--json")

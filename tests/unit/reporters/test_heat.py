@@ -105,6 +105,13 @@ def test_of_many_layers_all_are_in_the_overview_and_the_farthest_in_full():
     assert "All 400 layers first" in page
 
 
+def test_of_many_layers_equal_ones_are_in_the_overview_alone():
+    many = [tensor(f"l{n}", "IDENTICAL") for n in range(400)]
+    assert len(heat.farthest(heat.layers(model(*many)))) == heat.MOST_ROWS
+    many[390] = tensor("near", "WITHIN_TOLERANCE", rel_l2=1e-17)
+    assert [layer.name for layer in heat.farthest(heat.layers(model(*many)))] == ["near"]
+
+
 def test_the_table_has_the_same_rows_as_the_picture():
     layers = [tensor("a"), tensor("b", "DIFFERENT", rel_l2=0.125)]
     page = trees.html(model(*layers), "a", "b")

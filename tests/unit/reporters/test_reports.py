@@ -168,6 +168,19 @@ def test_values_that_differ_beyond_what_is_shown_still_differ() -> None:
     assert [row[3] for row in rows] == [True]
 
 
+@pytest.mark.parametrize("was, now", [({"python": "3.11"}, {}), ({}, {"python": "3.11"})])
+def test_a_side_of_which_nothing_is_known_does_not_differ(was: Any, now: Any) -> None:
+    assert [row[3] for row in _sides("environment", was, now)] == [False]
+
+
+def test_the_page_says_when_no_environment_was_rebuilt() -> None:
+    sides = {"recorded": {"python": "3.11"}, "reproduced": {}}
+    gone = samples.record(outcome="SOURCE_UNAVAILABLE", environment=sides, hardware={})
+    page = HtmlReporter().render(gone, samples.REFUSED)
+    assert "No environment was rebuilt" in page
+    assert '<tr class="differs"><td>environment: python</td>' not in page
+
+
 def test_other_packages_and_cpu_flags_are_shown() -> None:
     numpy = [{"name": "numpy", "version": "1"}], [{"name": "numpy", "version": "2"}]
     rows = _sides("environment", {"inventory": numpy[0]}, {"inventory": numpy[1]})
