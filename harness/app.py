@@ -272,11 +272,13 @@ def compare(
     tree = family.compare(a, b, a.name, tolerance=Tolerance(rules, ignore))
     bad = {Status.DIFFERENT, Status.MISSING, Status.EXTRA}
     code = 1 if tree.status in bad else 3 if tree.status == Status.UNCOMPARABLE else 0
+    notes = []
     if code == 0 and not tree.values:
-        code = 3
+        code, notes = 3, ["uncomparable: there is no value in either to compare"]
     return {
         "schema": SCHEMA,
         "status": tree.status,
+        "notes": notes,
         "exit_code": code,
         "difference": plain(tree),
     }

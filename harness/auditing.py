@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from harness.dossier.index import INDEX, SIGNED, index
 from harness.errors import UsageError
 from harness.facts import POLICY, TRUST, VALUE, Question, Subject
 from harness.house import House
+from harness.offline import ROLES
 from harness.progress import Progress, Quiet, timed
 from harness.record import canonical, digest, plain
 from harness.settings import Settings
@@ -72,8 +74,19 @@ def audit(
         "meets": answer.meets,
         "findings": [{"code": f.code, "detail": f.detail} for f in answer.findings],
         "problems": list(problems),
+        "warnings": list(_unaccepted(signing)),
         "exit_code": 5 if problems else 0,
     }
+
+
+def _unaccepted(signing: evidence.Signing) -> Iterator[str]:
+    """Yield why `audit-verify` would refuse what our key signs, by the trust file in force."""
+    keyid, trust = signing.key.keyid, signing.trust
+    mine = next((k for k in trust.keys if k.keyid == keyid), None)
+    if mine is None:
+        yield f"key {keyid[:12]} signed this and is not in {trust.where}: audit-verify refuses it"
+    elif all(refused := [mine.refusal(role, keys.now()) for role in ROLES]):
+        yield f"{refused[0]}: audit-verify refuses what it signed"
 
 
 def _moment(text: str) -> str:

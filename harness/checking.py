@@ -46,7 +46,7 @@ def check_repository(
     found = [
         *_environment(path, plan),
         *_training(path, plan),
-        *_data(house, path, plan),
+        *_data(house, path, plan, hook),
         *(_tree(house, path, hook) if hook != "commit" else ()),
     ]
     return {
@@ -100,12 +100,16 @@ def _script(command: tuple[str, ...]) -> str:
     return command[1] if runs_python and command[1:] and command[1].endswith(".py") else ""
 
 
-def _data(house: House, path: Path, plan: recipe.Recipe) -> Iterator[Gap]:
+def _data(house: House, path: Path, plan: recipe.Recipe, hook: str) -> Iterator[Gap]:
     source = house.load(data, "dvc")(house.home, house.settings.sources, origin=path)
     try:
         if plan.stages:
             source.stage_commands(path, plan.stages)
-        yield from source.plan(path, plan.data, plan.stages or None).gaps
+        found = source.plan(path, plan.data, plan.stages or None)
+        yield from found.gaps
+        # Before a push the objects may be on their way too: DVC's own hook pushes them then.
+        if not hook and not found.gaps:
+            yield from source.missing(path, found)
     except HarnessError as error:
         yield Gap("data", error.message, error.hint)
 

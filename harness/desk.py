@@ -57,7 +57,7 @@ class Desk:
             )
         if reason := mine.refusal(role, keys.now()):
             raise RefusedByPolicy(
-                reason, "sign with a key that has this role (HARNESS_SIGNING_KEY)"
+                reason, "HARNESS_KEY_FILE (or HARNESS_SIGNING_KEY) names a key that has this role"
             )
         return mine
 

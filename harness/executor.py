@@ -75,7 +75,9 @@ def prepare(parts: Parts, ref: CodeRef, recipe: Recipe, folder: Path) -> Workspa
     base, plan = data_plan(parts, source, code.folder, recipe)
     if plan.gaps:
         names = tuple(map(str, plan.gaps))
-        raise SourceUnavailable("the data cannot be brought: " + "; ".join(names), names)
+        raise SourceUnavailable(
+            "the data cannot be brought: " + "; ".join(names), names, plan.gaps[0].fix
+        )
     data = parts.data.fetch(base, plan)
     _empty_outputs(root, recipe)
     _remove(base, plan.made)
@@ -159,7 +161,7 @@ def train(
         raise RerunFailed(
             "; ".join(["the training made no model output", *refused[:5]]),
             ("the training made no model output", *refused, *tail.splitlines()[-5:]),
-            "check [[output]] path in the recipe against what the script writes",
+            _no_model(recipe),
         )
     summary = determinism.read(folder / "collected" / "reports")
     return RunResult(
@@ -175,6 +177,13 @@ def train(
         finished_at=_now(),
         curves=histories(folder, outputs),
     )
+
+
+def _no_model(recipe: Recipe) -> str:
+    wanted = [o.path for o in recipe.outputs if o.role == Role.MODEL]
+    if wanted:
+        return f"check what the script writes against [[output]] path: {', '.join(wanted)}"
+    return 'add [[output]] with path = "FILE" and role = "model" to the recipe, or log to MLflow'
 
 
 def _job(workspace: Workspace, recipe: Recipe, profile: Profile, folder: Path) -> Job:

@@ -115,7 +115,7 @@ def _whole(found: Mapping[str, bytes], whom: keys.Trust) -> None:
         except dsse.UnknownSigner as error:
             reasons.append(error)
     else:
-        raise reasons[0]
+        raise dsse.UnknownSigner(f"{SIGNED}: {reasons[0].message}", reasons[0].hint)
     expected = listed(found[INDEX])
     mine = {p for p in found if p not in {INDEX, SIGNED}}
     for path in sorted(expected.keys() | mine):

@@ -146,7 +146,8 @@ class Recorder:
             )
         _, data = executor.data_plan(self.parts, folder / "source", code.folder, plan)
         if data.gaps:
-            raise IncompleteLineage("; ".join(map(str, data.gaps)), tuple(map(str, data.gaps)))
+            names = tuple(map(str, data.gaps))
+            raise IncompleteLineage("; ".join(names), names, data.gaps[0].fix)
         model = self.parts.registry.download(version, folder / "model")
         outputs = entries(model, walk(model), Role.MODEL)
         environment = EnvironmentRecord("unknown", plan.lock, file_digest(lock)[0], "", "", "", "")

@@ -132,6 +132,8 @@ def local(
         if path.exists():  # made meanwhile by another command
             return load_file(path)
         key = create(path)
+        # Whoever keeps the operator's trust file asks this machine for it.
+        write_atomic(path.with_suffix(".pub"), public_pem(key.signer.public_key))
         name = "local key of this machine"
         add(home / "trust.toml", key.signer.public_key, name, ROLES[:2], identity=LOCAL)
     if note:

@@ -53,6 +53,7 @@ def audit(
         name = f"models:/{answer['model']}/{answer['version']}"
         lines = [f"dossier of {name}: {answer['dossier']} ({answer['files']} files)"]
         lines += [f"  wrong in the evidence: {problem}" for problem in answer["problems"]]
+        lines += [f"  warning: {warning}" for warning in answer["warnings"]]
         lines.append(f"  check it offline: harness audit-verify {answer['dossier']}")
         return "\n".join(lines)
 

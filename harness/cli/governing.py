@@ -80,10 +80,16 @@ def _explained(answer: dict[str, Any]) -> list[str]:
     read = "read again" if answer["rehashed"] else "NOT read again: the policy does not ask for it"
     lines.append(f"  registered files: {read}")
     asked = ", ".join(
-        f"{k} {_shown(v)}" for k, v in answer["criteria"].items() if v not in (None, [])
+        f"{k} {_days(v) if k == 'max_age' else _shown(v)}"
+        for k, v in answer["criteria"].items()
+        if v not in (None, [])
     )
     policy = answer["policy"]
     return [*lines, f"  policy {policy['uri']} {policy['digest'][:12]}: {asked}"]
+
+
+def _days(seconds: int) -> str:
+    return f"{seconds / 86400:.3g} days"
 
 
 def _shown(value: Any) -> str:

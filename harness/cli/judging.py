@@ -126,9 +126,12 @@ def compare(
 ) -> int:
     """Compare two files or folders: exit 0 within tolerance, 1 different, 3 uncomparable."""
     from harness import app
+    from harness.files import write_atomic
     from harness.reporters import trees
 
     answer = app.compare(settings, a, b, rtol=rtol, atol=atol, ignore=ignore)
     if html:
-        html.write_text(trees.html(answer["difference"], str(a), str(b)))
-    return print_answer(answer, as_json, lambda: trees.text(answer["difference"]))
+        write_atomic(html, trees.html(answer["difference"], str(a), str(b)).encode())
+    return print_answer(
+        answer, as_json, lambda: "\n".join([trees.text(answer["difference"]), *answer["notes"]])
+    )

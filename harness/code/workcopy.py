@@ -83,7 +83,7 @@ class WorkingCopy:
         url = urls.absolute(raw, self.root)
         gaps = []
         if not having:
-            fix = f"git push {remote}"
+            fix = f"git push -u {remote} HEAD"
             gaps.append(Gap("unpushed commit", f"{commit} is on no branch of a remote", fix))
         if urls.scheme(url) not in self.allowed:
             fix = "use an https, ssh or file address"

@@ -17,6 +17,7 @@ from typing import Any
 from harness.errors import InfrastructureError, UsageError
 from harness.files import walk
 from harness.model import Version
+from harness.registries import suggest
 from harness.registries.base import (
     NewVersion,
     Publication,
@@ -80,12 +81,13 @@ class MlflowRegistry:
             except MlflowException as error:
                 code = getattr(error, "error_code", "")
                 if what and code in _MISSING:
-                    raise UnknownVersion(
-                        f"{what}: not in {self.uri}", "harness history NAME lists the versions"
-                    ) from None
+                    hint = suggest.instead(self._client, what)
+                    raise UnknownVersion(f"{what}: not in {self.uri}", hint) from None
                 if code == "INVALID_PARAMETER_VALUE":
                     text = " ".join(str(error).split())[:300]
-                    raise UsageError(f"the registry refuses this: {text}", "correct it") from None
+                    raise UsageError(
+                        f"the registry refuses this: {text}", "correct what it names"
+                    ) from None
                 raise self._away(error) from error
             except OSError as error:
                 raise self._away(error) from error
@@ -111,7 +113,9 @@ class MlflowRegistry:
                 rows = list(client.search_model_versions(f"run_id = '{found[1]}'"))
             if len(rows) == 1:
                 return self._version(rows[0])
-            raise UnknownVersion(f"{ref}: {len(rows)} versions stem from this run", "name one")
+            raise UnknownVersion(
+                f"{ref}: {len(rows)} versions stem from this run", "write models:/Name/3 instead"
+            )
         raise UnknownVersion(
             f"{ref!r} names no version",
             "write models:/Name/3, models:/Name@alias or runs:/id (`latest` moves: name a number)",

@@ -91,6 +91,15 @@ def test_what_is_not_there_is_unknown(registry, version, ref):
         registry.resolve(ref.format(version.name))
     assert caught.value.exit_code == 2
     assert caught.value.hint
+    if ref != "models:/{0}/latest":
+        assert caught.value.hint == f"{version.name} has version 1"
+
+
+def test_a_model_that_is_not_there_is_told_which_are(registry, version):
+    for ask in (registry.versions, lambda name: registry.resolve(f"models:/{name}/1")):
+        with pytest.raises(UnknownVersion) as caught:
+            ask("no-such'model")
+        assert "it has " in caught.value.hint
 
 
 def test_a_name_that_the_registry_refuses_is_a_usage_error(registry, tmp_path):

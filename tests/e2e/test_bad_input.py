@@ -52,6 +52,22 @@ def test_a_failing_training_is_refused_with_its_own_last_lines(project, cli):
     assert no_version(cli)
 
 
+def test_each_refusal_to_record_says_what_to_do(project, cli):
+    made = project("pass")
+    assert "against [[output]] path: model.json" in cli("record", "--model", "M", made.root)[2]
+    recipe = made.root / "recipe.toml"
+    made.write("recipe.toml", recipe.read_text().split("[[output]]")[0])
+    made.commit("nothing is said to come out")
+    assert 'role = "model"' in cli("record", "--model", "M", made.root)[2]
+    config = made.root / ".dvc" / "config"
+    made.write(
+        ".dvc/config", "\n".join(x for x in config.read_text().splitlines() if "remote" not in x)
+    )
+    made.commit("no remote")
+    code, _, err = cli("record", "--model", "M", made.root)
+    assert (code, "next: dvc remote add" in err) == (3, True), err
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [

@@ -66,6 +66,15 @@ def test_each_planted_fault_is_found_before_a_commit(made, check, change, what):
     assert (code, gaps) == (3, [what])
 
 
+def test_data_that_was_never_pushed_is_found_before_a_recording(made, check):
+    for path in made.remote.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert check(made.root)[:2] == (3, ["data object"])
+    for hook in ("commit", "push"):
+        assert check(made.root, "--hook", hook)[0] == 0
+
+
 def recipe(made, old, new):
     path = made.root / "recipe.toml"
     text = path.read_text()

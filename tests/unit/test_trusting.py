@@ -112,6 +112,18 @@ def test_a_revocation_in_the_future_is_refused(cli, tmp_path):
     assert cli("revoke", made["keyid"], "--at", "yesterday")[0] == 2
 
 
+def test_the_public_part_of_this_machines_own_key_can_be_trusted_elsewhere(cli, tmp_path):
+    mine = keys.local(tmp_path / "home")
+    operators = tmp_path / "operators.toml"
+    public = keys.read_trust(tmp_path / "home/trust.toml").keys[0].public
+    beside = tmp_path / "home/keys/local.pub"
+    assert beside.read_bytes() == keys.public_pem(public)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_TRUST", str(operators))
+        assert cli("trust", "local.pub", "--name", "CI", "--role", "verifier")[0] == 0
+    assert keys.read_trust(operators).keys[0].keyid == mine.keyid
+
+
 def test_the_list_says_which_key_signs_and_what_is_wrong_with_it(cli, tmp_path, monkeypatch):
     _, made, _ = cli("new", "ada", "--json")
     monkeypatch.setenv("HARNESS_KEY_FILE", made["private"])

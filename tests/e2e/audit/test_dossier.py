@@ -57,6 +57,17 @@ def test_a_dossier_stands_on_its_own(bank, run, dossier, check, tmp_path):
     assert answer["does_not_prove"]
 
 
+def test_who_signs_a_dossier_without_being_trusted_is_warned(bank, run, check, tmp_path):
+    version = bank.version()
+    bank.judged(version)
+    assert run("vera", "audit", version.uri, "-o", tmp_path / "good")[1]["warnings"] == []
+    code, answer, _ = run("auditor", "audit", version.uri, "-o", tmp_path / "d")
+    assert code == 0
+    assert "audit-verify refuses it" in answer["warnings"][0]
+    code, _, err = check(tmp_path / "d")
+    assert (code, "index.intoto.json: signed by" in err) == (5, True)
+
+
 def test_one_changed_byte_in_any_file_is_found(dossier, check, tmp_path):
     files = [p for p in sorted(dossier.rglob("*")) if p.is_file()]
     assert len(files) > 10

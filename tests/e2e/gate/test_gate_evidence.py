@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.cli.governing import gate_text
 from harness.model import Cause, Outcome, Verdict
 from harness.record import digest
 
@@ -104,6 +105,12 @@ def test_a_changed_policy_decides_stored_records_again_without_retraining(bank, 
     code, _, answer = gate(version)
     assert code == 0
     assert any("another policy" in note for note in answer["notes"])
+
+
+def test_the_age_that_is_asked_is_said_in_days(bank, gate):
+    version = bank.version()
+    bank.policy(STRICT + 'max_age = "36h"')
+    assert "max_age 1.5 days" in gate_text(gate(version)[2], explain=True)
 
 
 def test_a_changed_file_shuts_it(bank, gate):

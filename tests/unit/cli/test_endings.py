@@ -76,6 +76,16 @@ def test_a_wrong_command_line_is_2(line: list[str]) -> None:
     assert cli.run(line) == 2
 
 
+def test_compare_says_why_nothing_was_compared_and_makes_the_folder_of_its_page(
+    two: Path, capsys: pytest.CaptureFixture
+) -> None:
+    Path("empty").write_bytes(b"")
+    assert cli.run(["compare", "empty", "empty"]) == 3
+    assert "no value in either" in capsys.readouterr().out
+    assert cli.run(["compare", "a.json", "b.json", "--html", "new/page.html"]) == 1
+    assert "<html" in Path("new/page.html").read_text()
+
+
 def test_compare_answers_on_stdout(two: Path, capsys: pytest.CaptureFixture) -> None:
     assert cli.run(["compare", "--json", "a.json", "b.json"]) == 1
     assert json.loads(capsys.readouterr().out)["status"] == "DIFFERENT"

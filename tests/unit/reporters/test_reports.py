@@ -168,7 +168,7 @@ def test_values_that_differ_beyond_what_is_shown_still_differ() -> None:
     assert [row[3] for row in rows] == [True]
 
 
-@pytest.mark.parametrize("was, now", [({"python": "3.11"}, {}), ({}, {"python": "3.11"})])
+@pytest.mark.parametrize(("was", "now"), [({"python": "3.11"}, {}), ({}, {"python": "3.11"})])
 def test_a_side_of_which_nothing_is_known_does_not_differ(was: Any, now: Any) -> None:
     assert [row[3] for row in _sides("environment", was, now)] == [False]
 
