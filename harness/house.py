@@ -112,7 +112,17 @@ class House:
         return beside.read_bytes() if beside.is_file() else None
 
     def signing(self) -> Signing:
-        """Return our key, made on first use, and whom we trust."""
+        """Return our key, made on first use, and whom we trust.
+
+        Raises: UsageError when a trust file is configured and is not there: nothing would be
+        trusted, and a verdict would say so of the model.
+        """
+        named = self.settings.trust
+        if named is not None and not named.exists():
+            raise UsageError(
+                f"{self.settings.origin('trust')}: {named}: no such trust file",
+                "correct it, or harness keys trust makes it",
+            )
         key = keys.local(self.home, self.progress.note, self.settings.key)
         return Signing(key, keys.read_trust(self.trust_file()), self.home / "records")
 

@@ -95,7 +95,7 @@ def sign(settings: Settings, file: Path, progress: Progress) -> dict[str, Any]:
     """Sign an operator's file with this machine's key; the envelope lies beside it."""
     content = _read(file, _MAX_FILE)
     house = House(settings, progress)
-    key = house.signing().key
+    key = keys.local(settings.home, progress.note, settings.key)
     mine = next((k for k in keys.read_trust(house.trust_file()).keys if k.keyid == key.keyid), None)
     envelope = files.sign_file(file.name, content, key, mine.name if mine else "")
     target = file.with_name(f"{file.name}.intoto.json")

@@ -59,7 +59,11 @@ def new(
 @click.option("--name", required=True, help="Printed name, as signatures show it.")
 @click.option("--identity", default="", help="Stable e-mail or account name of the person.")
 @click.option("--role", "roles", type=ROLE, multiple=True, required=True, help="May be repeated.")
-@click.option("--not-before", default="", help="UTC, as 2026-01-31T09:00:00Z; else now.")
+@click.option(
+    "--not-before",
+    default="",
+    help="UTC, as 2026-01-31T09:00:00Z; else now: what it signed before does not count.",
+)
 @click.option("--not-after", default="", help="UTC; without it the key does not expire.")
 @common
 def trust(

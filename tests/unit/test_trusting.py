@@ -124,6 +124,16 @@ def test_the_public_part_of_this_machines_own_key_can_be_trusted_elsewhere(cli, 
     assert keys.read_trust(operators).keys[0].keyid == mine.keyid
 
 
+def test_a_trust_file_that_is_not_there_is_no_verdict_on_a_model(
+    cli, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HARNESS_TRUST", str(tmp_path / "typo.toml"))
+    assert run(["history", "M"]) == 2
+    assert "$HARNESS_TRUST" in capsys.readouterr().err
+    (tmp_path / "policy.toml").write_text("schema = 1\n")
+    assert cli("sign", "policy.toml")[0] == 0
+
+
 def test_the_list_says_which_key_signs_and_what_is_wrong_with_it(cli, tmp_path, monkeypatch):
     _, made, _ = cli("new", "ada", "--json")
     monkeypatch.setenv("HARNESS_KEY_FILE", made["private"])
