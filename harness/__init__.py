@@ -11,7 +11,7 @@ The map of the house, in the direction that the data flows:
     policy.py       the operator's acceptance criteria; policyfile.py reads them
     casefile.py     all signed evidence of a version, verified; gating.py decides over it
     stages.py       the signed way through the stages; governing.py the commands of it
-    auditing.py     the dossier of a version and its check, over shelf.py and dossier/
+    auditing.py     the dossier of a version, over shelf.py and dossier/; offline.py its check
     checking.py     what keeps a repository from being recorded; trusting.py the keys
     pytest_plugin.py  each check of a verification as a test
     recipe.py       recipe.toml -> Recipe

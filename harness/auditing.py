@@ -51,13 +51,8 @@ def audit(
 
         app.verify(settings, version.uri, progress=progress)
     with timed(progress, "collect"):
-        case = casefile.read(
-            registry,
-            version,
-            signing.trust,
-            evidence.waiting(version, signing),
-            stages.seen(house.home, version),
-        )
+        waiting, seen = evidence.waiting(version, signing), stages.seen(house.home, version)
+        case = casefile.read(registry, version, signing.trust, waiting, seen)
         found, problems = _collect(house, registry, case, question, subject or Subject())
     with timed(progress, "write"):
         signed = {**found, INDEX: index(found)}

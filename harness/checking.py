@@ -17,7 +17,6 @@ from harness.recording import RECIPE
 from harness.runtimes import locks
 from harness.settings import Settings
 
-HOOKS = ("commit", "push")
 # The lock is held against the C library that the base image has.
 _GLIBC = "2.36"
 _UNPUSHED = "unpushed commit"
