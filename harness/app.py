@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,6 +95,8 @@ def adopt(
     progress: Progress = QUIET,
 ) -> dict[str, Any]:
     """Attach lineage to a version that was trained elsewhere."""
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit):
+        raise UsageError(f"--commit {commit[:80]!r}: not a full commit id", "git rev-parse COMMIT")
     house = House(settings, progress)
     parts = house.parts(repo)
     version = parts.registry.resolve(ref)

@@ -76,6 +76,12 @@ def test_a_wrong_command_line_is_2(line: list[str]) -> None:
     assert cli.run(line) == 2
 
 
+def test_a_short_commit_is_a_usage_error(two: Path, capsys: pytest.CaptureFixture) -> None:
+    line = ["adopt", "models:/M/1", "--repo", ".", "--commit", "abc", "--recipe", "recipe.toml"]
+    assert cli.run(line) == 2
+    assert "not a full commit id" in capsys.readouterr().err
+
+
 def test_compare_says_why_nothing_was_compared_and_makes_the_folder_of_its_page(
     two: Path, capsys: pytest.CaptureFixture
 ) -> None:
