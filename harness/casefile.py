@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from harness import evidence
@@ -20,9 +21,11 @@ from harness.model import Grade, Lineage, Outcome, Version
 from harness.policy import STAGED, Refusal
 from harness.record import canonical, digest, load
 from harness.registries.base import VersionInfo
+from harness.reporters.words import plain
 
 APPROVALS, WAIVERS = "approvals", "waivers"
 MOVERS = ("approver", "verifier")
+CLOCK_SKEW = timedelta(minutes=5)
 T = TypeVar("T")
 
 
@@ -125,6 +128,17 @@ def _shaped(found: Mapping[str, Any]) -> None:
         raise dsse.BadEvidence("record: created_at is no UTC time, or the policy has no digest")
 
 
+def _by_any(
+    data: bytes, trust: Trust, roles: tuple[str, ...]
+) -> tuple[Mapping[str, Any], TrustedKey]:
+    for role in roles[:-1]:
+        try:
+            return dsse.verify(data, trust, role)
+        except dsse.UnknownSigner:
+            continue
+    return dsse.verify(data, trust, roles[-1])
+
+
 class _Reader:
     """Reads one version's case; collects what is wrong instead of stopping at the first."""
 
@@ -134,8 +148,12 @@ class _Reader:
         self.notes: list[str] = []
         self.present: set[str] = set()
 
+    def note(self, text: str) -> None:
+        # Names of files are anybody's who can write there: no line of theirs is one of ours.
+        self.notes.append(plain(text, 2000))
+
     def wrong(self, code: str, detail: str) -> None:
-        self.problems.append(Refusal(code, detail))
+        self.problems.append(Refusal(code, plain(detail, 2000)))
 
     def lineage(self, info: VersionInfo) -> Signed[Lineage] | None:
         documents = self.source.documents(self.version, "lineage")
@@ -154,7 +172,7 @@ class _Reader:
         self,
         documents: Iterable[tuple[str, bytes]],
         roles: tuple[str, ...],
-        read: Callable[[Mapping[str, Any]], T],
+        read: Callable[[Mapping[str, Any], TrustedKey], T],
         name: Callable[[bytes, T], str] = lambda data, _: digest(data),
     ) -> Iterator[Signed[T]]:
         """Yield what a trusted key signed, once; name what is broken, note what is not ours."""
@@ -163,9 +181,9 @@ class _Reader:
             self.present.add(digest(data))
             try:
                 statement, key = self.verified(where, data, roles)
-                value = read(statement)
+                value = read(statement, key)
             except dsse.UnknownSigner as error:
-                self.notes.append(f"{where}: not counted: {error.message}")
+                self.note(f"{where}: not counted: {error.message}")
                 continue
             except dsse.BadEvidence as error:
                 self.wrong("signature", f"{where}: {error.message}")
@@ -177,24 +195,24 @@ class _Reader:
     def verified(
         self, where: str, data: bytes, roles: tuple[str, ...]
     ) -> tuple[Mapping[str, Any], TrustedKey]:
-        for role in roles[:-1]:
-            try:
-                return dsse.verify(data, self.trust, role)
-            except dsse.UnknownSigner:
-                continue
         try:
-            return dsse.verify(data, self.trust, roles[-1])
+            return _by_any(data, self.trust, roles)
         except dsse.UnknownSigner:
             if roles != MOVERS:
                 raise
         # A key that is revoked today does not undo the steps that it made: the chain goes on.
-        lifted = tuple(replace(k, revoked_at="") for k in self.trust.keys)
-        found, key = dsse.verify(data, replace(self.trust, keys=lifted), roles[-1])
-        self.notes.append(f"{where}: signed by key {key.keyid[:12]}, which was revoked since")
+        lifted = tuple(
+            replace(k, revoked_at="", not_after=min(filter(None, (k.revoked_at, k.not_after))))
+            if k.revoked_at
+            else k
+            for k in self.trust.keys
+        )
+        found, key = _by_any(data, replace(self.trust, keys=lifted), roles)
+        self.note(f"{where}: signed by key {key.keyid[:12]}, which was revoked since")
         return found, key
 
     def record(self, lineage: Signed[Lineage] | None) -> Callable[..., Mapping[str, Any]]:
-        def read(statement: Mapping[str, Any]) -> Mapping[str, Any]:
+        def read(statement: Mapping[str, Any], key: TrustedKey) -> Mapping[str, Any]:
             found: Mapping[str, Any] = statement["predicate"]
             if statement.get("predicateType") != statements.REPRODUCTION:
                 raise dsse.BadEvidence("a statement of another kind")
@@ -203,6 +221,8 @@ class _Reader:
             if about != mine:
                 raise dsse.BadEvidence(f"it is about {about[1]}/{about[2]} in {about[0]}")
             _shaped(found)
+            if found["verifier"].get("keyid") != key.keyid:
+                raise dsse.BadEvidence("it names another verifier than the one who signed it")
             if lineage and found.get("lineage_digest") == lineage.digest:
                 files = statements.subjects(self.version.name, lineage.value.outputs)
                 if statement["subject"] != files:
@@ -211,8 +231,8 @@ class _Reader:
 
         return read
 
-    def bound(self, kind: type[T], mine: Binding | None) -> Callable[[Mapping[str, Any]], T]:
-        def read(statement: Mapping[str, Any]) -> T:
+    def bound(self, kind: type[T], mine: Binding | None) -> Callable[..., T]:
+        def read(statement: Mapping[str, Any], key: TrustedKey) -> T:
             value = governance.read(kind, statement)
             if value.binding != mine:  # type: ignore[attr-defined]
                 other = value.binding  # type: ignore[attr-defined]
@@ -220,15 +240,24 @@ class _Reader:
                     f"it is about {other.model}/{other.version} in {other.registry}, "
                     f"lineage {other.lineage_digest[:12]}, not about this version"
                 )
+            self.named(value, key)
             return value
 
         return read
 
-    def move(self, statement: Mapping[str, Any]) -> Move:
+    def named(self, value: Any, key: TrustedKey) -> None:
+        """Note a printed name that the trust file does not have for the key."""
+        if value.printed_name != key.name:
+            self.note(f"signed as {value.printed_name}, the trust file says {key.name}")
+
+    def move(self, statement: Mapping[str, Any], key: TrustedKey) -> Move:
         found = governance.read(Move, statement)
         about = (found.binding.registry, found.binding.model)
         if about != (self.version.registry, self.version.name):
             raise dsse.BadEvidence(f"it is about {about[1]} in {about[0]}")
+        if found.kind == "break-glass" and "approver" not in key.roles:
+            raise dsse.BadEvidence(f"a break-glass by {key.name}, who is no approver")
+        self.named(found, key)
         return found
 
 
@@ -338,26 +367,41 @@ def _chain(reader: _Reader, found: Iterator[Signed[Move]]) -> tuple[Signed[Move]
     waiting: dict[str, list[Signed[Move]]] = {}
     for move in found:
         waiting.setdefault(move.value.previous, []).append(move)
-    chain, last = [], ""
-    while branch := waiting.pop(last, None):
-        winner, *losers = sorted(branch, key=lambda m: (m.value.created_at, m.digest))
+    chain: list[Signed[Move]] = []
+    branch = waiting.pop("", [])
+    while branch:
+        # Not by the envelope's digest: an ECDSA signature has a second form that anyone can make.
+        winner, *others = sorted(
+            branch, key=lambda m: (m.value.created_at, digest(canonical(m.value)), m.digest)
+        )
+        losers = [m for m in others if m.value != winner.value]
         for lost in losers:
             v = lost.value
-            reader.notes.append(
+            reader.note(
                 f"move {lost.digest[:12]} of version {v.binding.version} to {v.stage} is void: "
                 f"{winner.digest[:12]} came first"
             )
-            waiting.pop(lost.digest, None)
+        if chain and _time(winner) < _time(chain[-1]) - CLOCK_SKEW:
+            reader.wrong(
+                "chain",
+                f"move {winner.digest[:12]} of version {winner.value.binding.version} is dated "
+                f"{winner.value.created_at}, before the one that it follows",
+            )
         chain.append(winner)
-        last = winner.digest
+        twins = [m for m in branch if m.value == winner.value]
+        branch = [m for twin in twins for m in waiting.pop(twin.digest, [])]
     for previous, rest in waiting.items():
         for move in rest:
             reader.wrong(
                 "chain",
                 f"move {move.digest[:12]} of version {move.value.binding.version} follows "
-                f"{previous[:12]}, which is gone from the registry",
+                f"{previous[:12]}, which is void or gone from the registry",
             )
     return tuple(chain)
+
+
+def _time(move: Signed[Move]) -> datetime:
+    return datetime.fromisoformat(move.value.created_at)
 
 
 def _whole(
@@ -377,6 +421,15 @@ def _whole(
             )
     for gone in sorted(known - reader.present):
         reader.wrong("chain", f"statement {gone[:12]}, seen here before, is gone")
+    for move in _own_moves(case):
+        # A model that is deleted and registered again begins at version 1 once more.
+        if case.binding is not None and move.value.binding != case.binding:
+            about = move.value.binding.lineage_digest[:12]
+            reader.wrong(
+                "chain",
+                f"move {move.digest[:12]} to {move.value.stage} is about lineage {about}, "
+                "not about this version",
+            )
     moved = {a.value.record_digest for a in case.approvals}
     moved |= {m.value.record_digest for m in _own_moves(case)}
     for gone in sorted(moved - names - {""}):
@@ -408,7 +461,7 @@ def _same_tags(reader: _Reader, case: CaseFile) -> None:
                 "that no trusted record stands behind",
             )
         elif case.records:
-            reader.notes.append("the verdict's tags are absent: harness sync, or they were deleted")
+            reader.note("the verdict's tags are absent: harness sync, or they were deleted")
         return
     verdict = _verdict_tag(found.get("harness.verdict", ""))
     for key in ("outcome", "grade", "cause"):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from email.utils import parseaddr
 from fnmatch import fnmatchcase
 from typing import Any
 
 from harness.attestations.governance import Approval, Move, Waiver
 from harness.attestations.keys import TrustedKey
-from harness.casefile import CaseFile, Signed
+from harness.casefile import CLOCK_SKEW, CaseFile, Signed
 from harness.model import Grade, Outcome, Stage
 from harness.policy import STAGED, Criteria, Policy, Refusal, refusals
 from harness.reporters.words import leaves
 
-CLOCK_SKEW = timedelta(minutes=5)
 Record = Signed[Mapping[str, Any]]
 
 
@@ -200,6 +199,9 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+_FROM = {"promote": {Stage.STAGING, Stage.PRODUCTION}, "rollback": {Stage.ARCHIVED}}
+
+
 def _aliases(case: CaseFile, asked: Asked) -> Iterator[Refusal]:
     """Yield aliases and stage tags that are not where the signed moves put them."""
     held, mine = holders(case.moves), case.version.number
@@ -229,6 +231,12 @@ def _order(case: CaseFile, asked: Asked, stage: Stage) -> Iterator[Refusal]:
             "order", f"it is {stage}: to Production a version comes from Staging, step by step"
         )
     last = entry(case, case.version.number)
+    if stage == asked.stage == Stage.PRODUCTION and last:
+        # Who may sign a move can sign one without asking the gate.
+        came = replace(case, moves=case.moves[: case.moves.index(last)])
+        before, kind = stage_of(came, case.version.number), last.value.kind
+        if before not in _FROM.get(kind, {before}):
+            yield Refusal("order", f"it came to Production from {before} by {kind}")
     if stage == asked.stage and last and last.value.kind == "break-glass":
         by = f"{last.value.created_at}, by {last.value.printed_name}: {last.value.reason}"
         yield Refusal("break-glass", f"it stands at {stage} by break-glass since {by}")
@@ -302,6 +310,8 @@ def _not_counted(
     found, key = signed.value, signed.key
     if found.record_digest != relied[0]:
         return "given before the last verification, for another record"
+    if _time(found.created_at) > _time(asked.now) + CLOCK_SKEW:
+        return "dated in the future"
     if found.policy_digest != relied[1]:
         return "given under another policy"
     if criteria.approvers and not _among(key, criteria.approvers):
@@ -317,7 +327,7 @@ def _same_eyes(case: CaseFile, asked: Asked, key: TrustedKey) -> str:
     """Return why this person may not be the second pair of eyes; stable identities decide."""
     if not key.identity:
         return "its key has no identity in the trust file, so four eyes cannot be shown"
-    if key.person == asked.requester:
+    if key.person in {asked.requester, _promoter(case, asked)}:
         return "the same person asks for the promotion"
     if case.lineage is not None:
         if key.person == case.lineage.key.person:
@@ -326,6 +336,23 @@ def _same_eyes(case: CaseFile, asked: Asked, key: TrustedKey) -> str:
         if key.person in {part.casefold() for part in author if part}:
             return "the same person is the author of the training"
     return ""
+
+
+def _promoter(case: CaseFile, asked: Asked) -> str:
+    """Return who moved a version to the stage where it stands; an emergency is its own finding.
+
+    A move is signed by whoever has a key for it, whatever command made it.
+    """
+    number = case.version.number
+    if stage_of(case, number) != asked.stage:
+        return ""
+    own = [
+        m
+        for m in case.moves
+        if m.value.binding.version == number
+        and (m.value.stage, m.value.kind) == (asked.stage, "promote")
+    ]
+    return own[-1].key.person if own else ""
 
 
 def _waived(case: CaseFile, criteria: Criteria, asked: Asked, refusal: Refusal) -> Finding:
@@ -375,7 +402,5 @@ def _notes(case: CaseFile, policy: Policy, deciding: Record | None) -> Iterator[
         yield f"the registry's old stage is {case.info.stage}; signed moves decide"
     for signed in case.approvals:
         found = signed.value
-        if found.printed_name != signed.key.name:
-            yield f"signed as {found.printed_name}, the trust file says {signed.key.name}"
         if found.decision == "rejected":
             yield f"rejected for {found.stage} by {found.printed_name} at {found.created_at}"

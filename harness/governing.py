@@ -22,7 +22,6 @@ from harness.settings import Settings
 SCHEMA = 1
 QUIET = Quiet()
 MADE_BY_VERIFYING = {"no-evidence", "stale", "verifiers", "runs", "error", "unavailable"}
-MEANINGS = {"approved": "approval", "rejected": "rejection"}
 
 
 def gate(
@@ -197,7 +196,7 @@ def approve(
         desk.policy.digest,
         me.name,
         reason.strip(),
-        MEANINGS[decision],
+        governance.MEANINGS[decision],
         keys.now(),
     )
     name = desk.put(casefile.APPROVALS, made)

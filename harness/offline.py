@@ -9,12 +9,13 @@ from typing import Any
 from harness import casefile, facts, policyfile, shelf
 from harness.attestations import dsse, files, keys
 from harness.attestations.dsse import BadEvidence
+from harness.attestations.trust import parse_trust
 from harness.casefile import CaseFile
 from harness.dossier import archive, rendering
 from harness.dossier.index import INDEX, SIGNED, listed
 from harness.dossier.model import Dossier
 from harness.errors import HarnessError, UsageError
-from harness.facts import POLICY, VALUE, Question, Subject
+from harness.facts import POLICY, TRUST, VALUE, Question, Subject
 from harness.files import digest as file_digest
 from harness.files import walk
 from harness.gating import Answer
@@ -23,6 +24,7 @@ from harness.model import Role
 from harness.policy import Policy
 from harness.progress import Quiet
 from harness.record import canonical, digest, load, plain
+from harness.reporters import words
 from harness.settings import Settings
 
 SCHEMA = 1
@@ -31,7 +33,7 @@ SINCE_1 = {
     *("question", "stage", "lineage", "lineage_digest", "records", "deciding", "decision"),
     *("approvals", "waivers", "moves", "problems"),
 }
-FREE = {"tool", "policy", "notes"}
+FREE = {"tool", "notes"}
 ROLES = ("verifier", "approver", "recorder", "policy")
 
 
@@ -46,13 +48,14 @@ def audit_verify(
     """
     whom = _trust(settings, trust)
     found = archive.read(dossier)
-    _whole(found, whom)
+    maker = _whole(found, whom)
     held = shelf.Shelf(found)
     case = casefile.read(held, held.version, whom)
     rules, value = _own_policy(found, whom), _value(found)
     problems = list(facts.problems_of(found, case, whom))
     problems += _same_facts(case, rules, value, tuple(problems))
     problems += _same_version(held, value, whom)
+    problems += _same_names(found, whom)
     problems += _same_forms(found, value, problems)
     if model is not None:
         problems += _model_files(case, model)
@@ -72,8 +75,8 @@ def audit_verify(
         "findings": [
             {"code": f.code, "detail": f.detail, "waived": f.waiver} for f in answer.findings
         ],
-        "proves": _proves(case, answer) if not problems else [],
-        "does_not_prove": list(LIMITS),
+        "proves": _proves(case, answer, maker) if not problems else [],
+        "does_not_prove": [*LIMITS, *_limits(value, whom)],
         "trust": whom.where,
         "index_digest": digest(found[INDEX]),
         "notes": list(case.notes),
@@ -85,9 +88,21 @@ LIMITS = (
     "that the training code, its data or the model are fit for their use",
     "that the signers looked at what they signed, or that their keys were not stolen",
     "when something was signed, beyond what the signers' own clocks said",
+    f"that the PDF, README.txt and reports/ say what {VALUE} says: its maker vouches for it",
     "that nothing newer exists than what this dossier holds",
     "that the model can still be made again today: harness verify does",
 )
+
+
+def _limits(value: Mapping[str, Any], whom: keys.Trust) -> list[str]:
+    """Return what this dossier in particular leaves to the word of who made it."""
+    found = []
+    if not any("policy" in key.roles for key in whom.keys):
+        found.append("that policy.toml is the operator's: the trust file names nobody who signs it")
+    if value.get("tool") != facts.TOOL:
+        made = words.plain(value.get("tool"), 80)
+        found.append(f"that dossier.html says what {VALUE} says: {made} made it, not this release")
+    return found
 
 
 def _trust(settings: Settings, trust: Path | None) -> keys.Trust:
@@ -100,8 +115,8 @@ def _trust(settings: Settings, trust: Path | None) -> keys.Trust:
     return keys.read_trust(path)
 
 
-def _whole(found: Mapping[str, bytes], whom: keys.Trust) -> None:
-    """Hold every file against the signed index.
+def _whole(found: Mapping[str, bytes], whom: keys.Trust) -> keys.TrustedKey:
+    """Hold every file against the signed index; return whose signature it has.
 
     Raises: BadEvidence naming the first file that is changed, added or missing.
     """
@@ -110,7 +125,7 @@ def _whole(found: Mapping[str, bytes], whom: keys.Trust) -> None:
     reasons = []
     for role in ROLES:
         try:
-            files.verify_file(found[INDEX], found[SIGNED], whom, role, files.DOSSIER)
+            maker = files.verify_file(found[INDEX], found[SIGNED], whom, role, files.DOSSIER)
             break
         except dsse.UnknownSigner as error:
             reasons.append(error)
@@ -125,6 +140,7 @@ def _whole(found: Mapping[str, bytes], whom: keys.Trust) -> None:
             raise BadEvidence(f"{path}: not part of the dossier as it was signed")
         if expected[path] != digest(found[path]):
             raise BadEvidence(f"{path}: no longer has its signed sha256")
+    return maker
 
 
 def _own_policy(found: Mapping[str, bytes], whom: keys.Trust) -> Policy:
@@ -160,10 +176,33 @@ def _same_facts(
         return [f"{VALUE}: cannot be read: {error!r}"]
     # A later release may say more, and words its notes otherwise; what is there has to be so.
     told = {k: v for k, v in again.items() if k in value or k in SINCE_1}
+    said = {**value, "policy": _without_place(value.get("policy"))}
+    told["policy"] = _without_place(again["policy"])
     return [
         f"{VALUE}: {key} is not what the evidence says"
         for key in sorted(told.keys() - FREE)
-        if canonical(told[key]) != canonical(value.get(key))
+        if canonical(told[key]) != canonical(said.get(key))
+    ]
+
+
+def _without_place(policy: object) -> object:
+    """Return what a dossier says of its policy, less where the file lay."""
+    return {k: v for k, v in policy.items() if k != "uri"} if isinstance(policy, dict) else None
+
+
+def _same_names(found: Mapping[str, bytes], whom: keys.Trust) -> list[str]:
+    """Hold the names that the page prints for keys against the operator's."""
+    try:
+        named = parse_trust(found.get(TRUST, b"").decode(), TRUST)
+    except (UnicodeDecodeError, UsageError) as error:
+        return [f"{TRUST}: {error}"]
+    ours = {k.keyid: k for k in whom.keys}
+    return [
+        f"{TRUST}: calls key {k.keyid[:12]} {k.name} ({k.identity or 'no identity'}), "
+        f"{whom.where} calls it {ours[k.keyid].name} ({ours[k.keyid].identity or 'no identity'}); "
+        "if it was renamed since, check with the trust file of then"
+        for k in named.keys
+        if k.keyid in ours and (k.name, k.identity) != (ours[k.keyid].name, ours[k.keyid].identity)
     ]
 
 
@@ -209,10 +248,12 @@ def _model_files(case: CaseFile, model: Path) -> list[str]:
     ]
 
 
-def _proves(case: CaseFile, answer: Answer) -> list[str]:
+def _proves(case: CaseFile, answer: Answer, maker: keys.TrustedKey) -> list[str]:
     """Return in words what whole evidence proves."""
     uri = case.version.uri
-    lines = [f"every file of the dossier is as it was signed, and all evidence is about {uri}"]
+    lines = [
+        f"every file of the dossier is as {maker.name} signed it, and all evidence is about {uri}"
+    ]
     if case.lineage:
         made = case.lineage.value
         lines.append(
@@ -228,7 +269,7 @@ def _proves(case: CaseFile, answer: Answer) -> list[str]:
         who, when = answer.deciding.key.name, found["created_at"]
         lines.append(f"{who} signed that making it again at {when} ended as {verdict}")
     lines += [
-        f"{a.value.printed_name} signed {a.value.meaning} for {a.value.stage} at "
+        f"{a.key.name} signed {a.value.meaning} for {a.value.stage} at "
         f"{a.value.created_at}: {a.value.reason}"
         for a in answer.approvals
     ]

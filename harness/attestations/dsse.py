@@ -89,8 +89,15 @@ def _parse(data: bytes) -> Envelope:
         envelope = Envelope.from_dict(raw)
     except Exception as error:
         raise BadEvidence(f"not a DSSE envelope: {error}") from None
-    # A second encoding of the same bytes would be a second digest of the same evidence.
-    if canonical(envelope.to_dict()) != data:
+    # A second encoding of the same bytes would be a second digest of the same evidence, and so
+    # would a signature that anybody adds beside the one that counts.
+    if len(envelope.signatures) > 1:
+        raise BadEvidence("the envelope has more than one signature")
+    try:
+        same = canonical(envelope.to_dict()) == data
+    except ValueError:
+        same = False
+    if not same:
         raise BadEvidence("the envelope is not in canonical form")
     return envelope
 

@@ -17,6 +17,7 @@ APPROVAL = "https://repro-harness.dev/approval/v1"
 WAIVER = "https://repro-harness.dev/waiver/v1"
 MOVE = "https://repro-harness.dev/stage-move/v1"
 TIME = "%Y-%m-%dT%H:%M:%SZ"
+MEANINGS = {"approved": "approval", "rejected": "rejection"}
 T = TypeVar("T")
 
 
@@ -135,4 +136,21 @@ def read(kind: type[T], found: Mapping[str, Any]) -> T:
         raise BadEvidence(f"the {kind.__name__.lower()} has a time that is not UTC to the second")
     if canonical(value) != canonical(found["predicate"]):
         raise BadEvidence(f"the {kind.__name__.lower()} has members that are not its own")
+    if reason := _no_sense(value):
+        raise BadEvidence(reason)
     return value
+
+
+def _no_sense(value: object) -> str:
+    """Return why a statement is none that we make; empty when it is one.
+
+    A word that nobody has defined must not be taken for a yes, or for an everyday move.
+    """
+    if isinstance(value, Approval) and MEANINGS.get(value.decision) != value.meaning:
+        return f"an approval that says {value.decision!r} and means {value.meaning!r}"
+    if isinstance(value, Move):
+        archives = value.stage == Stage.ARCHIVED
+        kinds = {"archive"} if archives else {"promote", "rollback", "break-glass"}
+        if value.kind not in kinds or value.stage == Stage.DEVELOPMENT:
+            return f"a move of kind {value.kind!r} to {value.stage}"
+    return ""

@@ -99,9 +99,10 @@ def run(arguments: list[str]) -> int:
 def _ended(said: str, code: int, told: str = "") -> int:
     """Say why a command ended without an answer, to the CI service too; return the exit code."""
     from harness.cli.ci import failed
+    from harness.cli.options import shown
 
     if said:
-        click.echo(f"error: {said}", err=True)
+        click.echo(f"error: {shown(said)}", err=True)
     failed(told or said, code)
     return code
 

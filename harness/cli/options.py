@@ -41,8 +41,14 @@ def common(command: Command) -> Command:
 
 def print_answer(answer: Mapping[str, Any], as_json: bool, text: Callable[[], str]) -> int:
     """Print a result to stdout, as one JSON object or as text; return its exit code."""
-    click.echo(json.dumps(answer, ensure_ascii=False) if as_json else text())
+    click.echo(json.dumps(answer, ensure_ascii=False) if as_json else shown(text()))
     return int(answer["exit_code"])
+
+
+def shown(text: str) -> str:
+    """Return text without what moves a cursor, colours or reorders: names are anybody's."""
+    keep = {"\n", "\t"}
+    return "".join(c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def plan_text(answer: Mapping[str, Any]) -> str:

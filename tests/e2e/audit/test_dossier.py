@@ -153,6 +153,60 @@ def test_facts_that_the_evidence_does_not_say_are_found_even_when_signed(
     assert "approvals is not what the evidence says" in str(answer["problems"])
 
 
+@pytest.mark.parametrize("member", ["text", "digest"])
+def test_a_page_does_not_show_another_policy_than_the_one_that_decided(
+    bank, dossier, check, tmp_path, member
+):
+    from harness import facts
+    from harness.dossier import rendering
+    from harness.dossier.model import Dossier
+    from harness.record import canonical, load
+
+    found = archive.read(dossier)
+    value = json.loads(found["dossier.json"])
+    value["policy"][member] = "9" * 64
+    found["dossier.json"] = canonical(value)
+    found |= rendering.certain(load(Dossier, value, facts.VALUE), found)
+    archive.write(tmp_path / "forged", signed_again(bank, found))
+    code, answer, _ = check(tmp_path / "forged")
+    assert code == 5
+    assert "policy is not what the evidence says" in str(answer["problems"])
+
+
+def test_the_names_on_the_page_are_the_operators(bank, dossier, check, tmp_path):
+    from harness import facts
+    from harness.dossier import rendering
+    from harness.dossier.model import Dossier
+    from harness.record import load
+
+    found = archive.read(dossier)
+    found["trust.toml"] = found["trust.toml"].replace(b"Vera Verifier", b"Chief Auditor")
+    value = load(Dossier, json.loads(found["dossier.json"]), facts.VALUE)
+    found |= rendering.certain(value, found)
+    assert b"Chief Auditor" in found["dossier.html"]
+    archive.write(tmp_path / "forged", signed_again(bank, found))
+    code, answer, _ = check(tmp_path / "forged")
+    assert code == 5
+    assert "Chief Auditor" in str(answer["problems"])
+
+
+def test_what_only_its_maker_vouches_for_is_said(bank, dossier, check, tmp_path):
+    from harness.record import canonical
+
+    found = archive.read(dossier)
+    value = json.loads(found["dossier.json"])
+    value["tool"] = "repro-harness 0.0.1"
+    found["dossier.json"] = canonical(value)
+    found["dossier.html"] = b"<p>all is well</p>"
+    archive.write(tmp_path / "forged", signed_again(bank, found))
+    code, answer, _ = check(tmp_path / "forged")
+    assert code == 0
+    limits = str(answer["does_not_prove"])
+    assert "that dossier.html says what dossier.json says" in limits
+    assert "that policy.toml is the operator's" in limits
+    assert "Vera Verifier signed it" in answer["proves"][0]
+
+
 def test_a_zip_is_one_sequence_of_bytes(bank, run, dossier, check, tmp_path):
     path = tmp_path / "d.zip"
     assert run("vera", "audit", "models:/M/1", "-o", path)[0] == 0
