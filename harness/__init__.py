@@ -9,7 +9,8 @@ The map of the house, in the direction that the data flows:
     judge.py        comparisons + recipe + policy -> Verdict, or one more run
     record.py       what one verification did and found, as canonical JSON
     policy.py       the operator's acceptance criteria; policyfile.py reads them
-    casefile.py     all signed evidence of a version, verified; gating.py decides over it
+    casefile.py     all signed evidence of a version (reading.py verifies each statement,
+                    movechain.py orders the stage moves); gating.py decides over it
     stages.py       the signed way through the stages; governing.py the commands of it
     auditing.py     the dossier of a version, over shelf.py and dossier/; offline.py its check
     checking.py     what keeps a repository from being recorded; trusting.py the keys

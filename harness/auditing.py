@@ -10,7 +10,7 @@ from typing import Any
 from harness import casefile, evidence, facts, policy, shelf, stages
 from harness.attestations import files, keys
 from harness.attestations.governance import TIME
-from harness.casefile import CaseFile, Source
+from harness.casefile import CaseFile
 from harness.dossier import archive, rendering
 from harness.dossier.index import INDEX, SIGNED, index
 from harness.errors import UsageError
@@ -18,6 +18,7 @@ from harness.facts import POLICY, TRUST, VALUE, Question, Subject
 from harness.house import House
 from harness.offline import ROLES
 from harness.progress import Progress, Quiet, timed
+from harness.reading import Source
 from harness.record import canonical, digest, plain
 from harness.settings import Settings
 

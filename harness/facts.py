@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness import __version__, casefile, gating, shelf
+from harness import __version__, gating, movechain, shelf
 from harness.attestations import keys
 from harness.attestations.governance import Move
-from harness.casefile import CaseFile, Source
+from harness.casefile import CaseFile
 from harness.dossier.model import Dossier
 from harness.errors import RefusedByPolicy, UsageError
 from harness.gating import Answer, Asked
 from harness.model import Stage, Version
 from harness.policy import Policy
+from harness.reading import Signed, Source
 from harness.record import plain
 
 TOOL = f"repro-harness {__version__}"
@@ -51,7 +52,7 @@ def asked(source: Source, model: str, question: Question, trust: keys.Trust) -> 
     stage = next((s for s in Stage if s.alias and s.alias == question.alias.casefold()), None)
     if stage is None:
         raise UsageError(f"--alias {question.alias}: not a stage's alias", "staging or production")
-    moves = casefile.history(source, Version(source.uri, name, ""), trust)
+    moves = movechain.history(source, Version(source.uri, name, ""), trust)
     until = question.at or keys.now()
     held = gating.holders(tuple(m for m in moves if m.value.created_at <= until))
     if stage not in held:
@@ -117,12 +118,12 @@ def compose(
 APPROVAL = ("decision", "stage", "reason", "meaning", "record_digest", "policy_digest")
 
 
-def _said(signed: casefile.Signed[Any], *members: str) -> dict[str, Any]:
+def _said(signed: Signed[Any], *members: str) -> dict[str, Any]:
     value = plain(signed.value)
     return {**_signed(signed), **{name: value[name] for name in members}}
 
 
-def _moved(signed: casefile.Signed[Move]) -> dict[str, Any]:
+def _moved(signed: Signed[Move]) -> dict[str, Any]:
     return {
         **_said(signed, "stage", "kind", "reason"),
         "alias": signed.value.stage.alias,
@@ -131,7 +132,7 @@ def _moved(signed: casefile.Signed[Move]) -> dict[str, Any]:
     }
 
 
-def _signed(signed: casefile.Signed[Any]) -> dict[str, Any]:
+def _signed(signed: Signed[Any]) -> dict[str, Any]:
     return {
         "printed_name": signed.value.printed_name,
         "identity": signed.key.identity,

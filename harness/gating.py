@@ -11,9 +11,11 @@ from typing import Any
 
 from harness.attestations.governance import Approval, Move, Waiver
 from harness.attestations.keys import TrustedKey
-from harness.casefile import CLOCK_SKEW, CaseFile, Signed
+from harness.casefile import CaseFile
 from harness.model import Grade, Outcome, Stage
+from harness.movechain import CLOCK_SKEW
 from harness.policy import STAGED, Criteria, Policy, Refusal, refusals
+from harness.reading import Signed
 from harness.reporters.words import leaves
 
 Record = Signed[Mapping[str, Any]]

@@ -9,13 +9,13 @@ from typing import Any
 from harness import casefile, gating, stages
 from harness.attestations import governance, keys
 from harness.attestations.governance import Approval, Waiver
-from harness.casefile import Signed
 from harness.desk import Desk
 from harness.errors import RefusedByPolicy, UsageError
 from harness.gating import Answer, Asked
 from harness.model import Stage
 from harness.policy import Refusal
 from harness.progress import Progress, Quiet
+from harness.reading import Signed
 from harness.record import plain
 from harness.settings import Settings
 

@@ -11,10 +11,11 @@ from typing import Any
 from harness.attestations import dsse
 from harness.attestations.dsse import BadEvidence
 from harness.attestations.keys import Trust
-from harness.casefile import APPROVALS, WAIVERS, CaseFile, Source
+from harness.casefile import APPROVALS, WAIVERS, CaseFile
 from harness.errors import UsageError
 from harness.evidence import STATEMENT
 from harness.model import Version
+from harness.reading import Source
 from harness.record import canonical, digest
 from harness.registries.base import VersionInfo
 

@@ -12,10 +12,11 @@ from filelock import FileLock, Timeout
 from harness import casefile, gating
 from harness.attestations import dsse, governance, keys
 from harness.attestations.governance import Move
-from harness.casefile import CaseFile, Signed
+from harness.casefile import CaseFile
 from harness.errors import InfrastructureError, RefusedByPolicy
 from harness.files import write_atomic
 from harness.model import Stage, Version
+from harness.reading import Signed
 from harness.record import canonical, digest, load
 from harness.registries.base import Registry
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import casefile, policy, policyfile
+from harness import policy, policyfile, reading
 from harness.attestations import governance
 from harness.attestations.dsse import BadEvidence
 from harness.attestations.governance import Approval, Binding, Move, Waiver
@@ -43,7 +43,7 @@ MOVE = Move(
 
 
 def test_a_whole_record_is_taken():
-    casefile._shaped(RECORD)
+    reading.shaped(RECORD)
 
 
 @pytest.mark.parametrize("member", RECORD)
@@ -53,7 +53,7 @@ def test_a_record_of_another_shape_never_counts_and_never_crashes(member, value)
     if value is not ...:
         found[member] = value
     try:
-        casefile._shaped(found)
+        reading.shaped(found)
     except BadEvidence:
         return
     # What is of the right type all the same is read without a word about our own fault.
@@ -72,7 +72,7 @@ json_values = st.recursive(
 def test_no_value_of_any_member_ends_in_a_traceback(member, value):
     found = json.loads(json.dumps({**RECORD, member: value}))
     try:
-        casefile._shaped(found)
+        reading.shaped(found)
     except BadEvidence:
         return
     list(policy.refusals(policyfile.built_in().criteria("m", Stage.STAGING), found))
