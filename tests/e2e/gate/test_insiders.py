@@ -1,6 +1,7 @@
 """One person with one role does not do another's work; edits of the registry forge no history."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -184,6 +185,18 @@ def test_a_revoked_approver_does_not_undo_the_promotions_she_made(bank, run, gat
     assert run("rita", "keys", "revoke", bank.keys["ada"].keyid[:12], "--reason", "left")[0] == 0
     _, _, answer = gate(version, "Staging")
     assert answer["stage"] == "Staging", answer
+
+
+def test_a_revoked_key_signs_no_further_move(bank, run, gate):
+    version = bank.version()
+    bank.judged(version)
+    assert run("ada", "promote", version.uri, "--to", "Staging")[0] == 0
+    assert run("rita", "keys", "revoke", bank.keys["ada"].keyid[:12], "--reason", "left")[0] == 0
+    later = datetime.now(UTC) + timedelta(seconds=2)
+    signed_move(bank, version, "ada", created_at=later.strftime(governance.TIME))
+    code, against, answer = gate(version, "Production")
+    assert (code, answer["stage"]) == (5, "Staging")
+    assert {"alias", "tags"} <= against
 
 
 @pytest.mark.parametrize("folder", ["waivers", "approvals"])
