@@ -48,7 +48,7 @@ def chained(reader: Reader, found: Iterator[Signed[Move]]) -> tuple[Signed[Move]
                 f"move {lost.digest[:12]} of version {v.binding.version} to {v.stage} is void: "
                 f"{winner.digest[:12]} came first"
             )
-        if chain and _time(winner) < _time(chain[-1]) - CLOCK_SKEW:
+        if chain and backdated(winner.value.created_at, chain[-1]):
             reader.wrong(
                 "chain",
                 f"move {winner.digest[:12]} of version {winner.value.binding.version} is dated "
@@ -67,5 +67,7 @@ def chained(reader: Reader, found: Iterator[Signed[Move]]) -> tuple[Signed[Move]
     return tuple(chain)
 
 
-def _time(move: Signed[Move]) -> datetime:
-    return datetime.fromisoformat(move.value.created_at)
+def backdated(moment: str, last: Signed[Move]) -> bool:
+    """Return whether a UTC time lies before a move, by more than clocks are apart."""
+    before = datetime.fromisoformat(last.value.created_at) - CLOCK_SKEW
+    return datetime.fromisoformat(moment) < before

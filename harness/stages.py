@@ -16,6 +16,7 @@ from harness.casefile import CaseFile
 from harness.errors import InfrastructureError, RefusedByPolicy
 from harness.files import write_atomic
 from harness.model import Stage, Version
+from harness.movechain import backdated
 from harness.reading import Signed
 from harness.record import canonical, digest, load
 from harness.registries.base import Registry
@@ -89,6 +90,13 @@ def take(
 def _sign(case: CaseFile, step: Step, key: keys.PrivateKey, replaces: str) -> bytes:
     assert case.lineage is not None, "without a lineage there is nothing to bind a move to"
     assert case.binding is not None, "a lineage has its binding"
+    now = keys.now()
+    if case.moves and backdated(now, case.moves[-1]):
+        last = case.moves[-1].value.created_at
+        raise RefusedByPolicy(
+            f"it is {now} here, and the last move of {case.version.name} is dated {last}",
+            "set the clock of this machine, or ask who signed that move",
+        )
     move = Move(
         case.binding,
         step.kind,
@@ -100,7 +108,7 @@ def _sign(case: CaseFile, step: Step, key: keys.PrivateKey, replaces: str) -> by
         step.relied_on,
         step.printed_name,
         step.reason,
-        keys.now(),
+        now,
     )
     return dsse.sign(governance.statement(move, case.lineage.value), key)
 

@@ -139,6 +139,18 @@ def test_a_move_dated_before_the_one_it_follows_does_not_change_the_past(bank, r
     assert code == 5, (answer, err)
 
 
+def test_no_move_is_signed_that_would_look_backdated(bank, run):
+    version = bank.version()
+    bank.judged(version)
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    when = ahead.strftime(governance.TIME)
+    signed_move(bank, version, "vera", stage=Stage.STAGING, created_at=when)
+    code, _, err = run("vera", "promote", version.uri, "--to", "Production")
+    assert code == 5
+    assert "set the clock" in err, err
+    assert len(case(bank, version).moves) == 1
+
+
 def test_the_stage_of_a_deleted_model_is_not_that_of_its_namesake(bank, run, gate, tmp_path):
     old = bank.version(content=b"one")
     bank.judged(old)
