@@ -109,14 +109,16 @@ class NpzComparator(DocumentComparator):
                     raise CannotCompare(f"{path.name}: {member.filename!r} is no array")
                 name = member.filename.removesuffix(".npy")
                 parts[name] = part(data, member.filename, context)
-        return _together(parts, members)
+            order = [m.filename for m in archive.infolist()]
+        return _together(parts, members, order)
 
 
-def _together(parts: dict[str, Document], members: list[zipfile.ZipInfo]) -> Document:
+def _together(
+    parts: dict[str, Document], members: list[zipfile.ZipInfo], order: list[str]
+) -> Document:
     """Return the document of all members; what each sets aside is one entry."""
-    seen: dict[str, list[Any]] = {}
+    seen: dict[str, list[Any]] = {"member order": list(order)}
     why = {"member order": "order of members is not content"}
-    seen["member order"] = [m.filename for m in members]
     for name, found in sorted(parts.items()):
         for key, (value, reason) in found.aside.items():
             seen.setdefault(key, []).append((name, value))
