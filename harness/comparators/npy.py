@@ -49,10 +49,14 @@ def array(data: memoryview, what: str) -> tuple[Tensor, bool]:
     header = _header(data, what)
     if header.dtype.hasobject:
         raise CannotCompare(f"{what}: an array of Python objects is a pickle")
+    return _tensor(data, header), header.fortran
+
+
+def _tensor(data: memoryview, header: _Header) -> Tensor:
     checked(str(header.dtype), header.shape, data[header.end :], header.dtype.itemsize)
     flat = np.frombuffer(data[header.end :], header.dtype)
     order: Literal["F", "C"] = "F" if header.fortran else "C"
-    return Tensor.of(flat.reshape(header.shape, order=order)), header.fortran
+    return Tensor.of(flat.reshape(header.shape, order=order))
 
 
 def part(data: memoryview, what: str, context: Context) -> Document:
@@ -61,8 +65,7 @@ def part(data: memoryview, what: str, context: Context) -> Document:
     if header.dtype.hasobject:
         found = document(io.BytesIO(data[header.end :]), what, context)
         return replace(found, content={**found.content, "(shape)": list(header.shape)})
-    tensor, fortran = array(data, what)
-    return Document(tensor, {"memory order": (fortran, FORTRAN)})
+    return Document(_tensor(data, header), {"memory order": (header.fortran, FORTRAN)})
 
 
 class NpyComparator(DocumentComparator):

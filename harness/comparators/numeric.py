@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.comparators.kernel import JOB, Kernel, Sums
 from harness.comparators.threads import everywhere
+from harness.comparators.ulps import FLOATS
 from harness.comparators.widening import stored
 from harness.model import ToleranceRule
 
@@ -27,7 +28,9 @@ LARGE = 1 << 20  # bytes from which on compiled loops, where they are installed,
 def measure(a: Any, b: Any, dtype: str, rule: ToleranceRule) -> Sums:
     """Return the distances of two buffers of one type and equal length."""
     left, right = stored(a, dtype), stored(b, dtype)
-    loops = compiled_loops() if left.nbytes >= LARGE else None
+    # Asked last: loading them takes a while, and they know no other types than these.
+    large = left.nbytes >= LARGE and dtype in FLOATS
+    loops = compiled_loops() if large else None
     if loops and dtype not in loops.TYPES:
         loops = None
     starts = iter(range(0, left.size, JOB))

@@ -102,7 +102,7 @@ class _Schema:
             name = f"{found.get('__module__')}.{found.get('__class__')}"
             plain = {key: _dictionary(value) for key, value in attributes.items()}
             for key, value, why in stripped(name, plain):
-                self.free[key] = ((*self.free.get(key, ((), ""))[0], repr(value)), why)
+                self._aside(key, repr(value), why)
             for key in attributes.keys() - plain.keys():
                 del attributes[key]
 
@@ -123,8 +123,12 @@ class _Schema:
         if model is None:
             return item if isinstance(item, str) else Tensor("uint8", (len(item),), item)
         for what, (value, why) in model.aside.items():
-            self.free[what] = ((*self.free.get(what, ((), ""))[0], value), why)
+            self._aside(what, value, why)
         return {"(model)": model.content}
+
+    def _aside(self, what: str, value: Any, why: str) -> None:
+        """Keep what varies freely, beside what was kept under that name before."""
+        self.free[what] = ((*self.free.get(what, ((), ""))[0], value), why)
 
 
 def _dictionary(node: Any) -> Any:
